@@ -1,0 +1,140 @@
+//! The policy of a loop: limits, retry, how tools run, where hooks decide.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::ConfigurationId;
+
+/// The policy that a loop runs under, recorded when it starts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Its name, which stands in the ids of its loops.
+    pub id: ConfigurationId,
+    /// Where the loop must stop.
+    pub limits: Limits,
+    /// What happens after a failed attempt.
+    pub retry: RetryPolicy,
+    /// How the calls of a turn run.
+    pub tools: ToolPolicy,
+    /// Whether the model gets one turn without tools to wrap up when a limit is reached. That turn
+    /// is outside the turn count.
+    pub grace_turn: bool,
+    /// Whether a compactor is at hand, so that an overflow compacts and sends again.
+    pub compaction: bool,
+    /// The points at which a hook decides; elsewhere nobody is asked.
+    pub points: Vec<Point>,
+    /// The seed of everything random: the jitter of retries.
+    pub seed: u64,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            id: ConfigurationId::new("default").expect("the name is valid"),
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            tools: ToolPolicy::default(),
+            grace_turn: false,
+            compaction: false,
+            points: Vec::new(),
+            seed: 0,
+        }
+    }
+}
+
+/// Where a loop must stop. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Turns; 100 unless said otherwise.
+    pub turns: Option<u32>,
+    /// Tokens of all attempts, prompt with cache and output.
+    pub tokens: Option<u64>,
+    /// Cost of all attempts in US dollars, as far as prices are known.
+    pub cost_usd: Option<f64>,
+    /// Wall time in milliseconds, without the time in which only an approval is outstanding and
+    /// without the time between a crash and the resume.
+    pub wall_time_ms: Option<u64>,
+    /// Tool calls that started.
+    pub tool_calls: Option<u32>,
+    /// How often the same call with the same arguments may follow itself; 20 unless said otherwise.
+    pub identical_calls: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            turns: Some(100),
+            tokens: None,
+            cost_usd: None,
+            wall_time_ms: None,
+            tool_calls: None,
+            identical_calls: Some(20),
+        }
+    }
+}
+
+/// What happens after a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Attempts for one turn at one model, the first one included.
+    pub attempts_max: u32,
+    /// The wait after the first failure, doubled after each further one, in milliseconds.
+    pub wait_first_ms: u64,
+    /// The longest wait, in milliseconds. A provider that asks for more ends the attempts there.
+    pub wait_max_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            attempts_max: 5,
+            wait_first_ms: 500,
+            wait_max_ms: 60_000,
+        }
+    }
+}
+
+/// How the calls of a turn run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolPolicy {
+    /// How many at once.
+    pub execution: ToolExecution,
+    /// How long one call may run, in milliseconds; ten minutes unless said otherwise.
+    pub timeout_ms: Option<u64>,
+}
+
+impl Default for ToolPolicy {
+    fn default() -> Self {
+        Self {
+            execution: ToolExecution::Parallel { max: 128 },
+            timeout_ms: Some(600_000),
+        }
+    }
+}
+
+/// How many calls of a turn run at once. A cap of zero counts as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToolExecution {
+    /// One after the other, in call order.
+    Sequential,
+    /// Up to `max`; as one ends the next one starts.
+    Parallel {
+        /// The cap.
+        max: u32,
+    },
+    /// In groups of `size`; a group starts when the one before has ended.
+    Batched {
+        /// Calls in a group.
+        size: u32,
+    },
+}
+
+/// A point at which a hook decides, before the event that announces the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Point {
+    /// Before a model is called: a hook may patch the request.
+    BeforeModel,
+    /// Before a tool runs: a hook may deny, rewrite the arguments or have somebody asked.
+    BeforeTool,
+}

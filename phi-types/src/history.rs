@@ -1,0 +1,230 @@
+//! A conversation as a persistent path: append and fork are O(1), forks share everything.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use xxhash_rust::xxh64::Xxh64;
+
+use crate::message::{AssistantMessage, ExtensionMessage, UserMessage};
+use crate::tool::{ToolCall, ToolResult};
+
+/// One entry of a conversation as a model reads it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// What the user says.
+    User(Arc<UserMessage>),
+    /// What the model answered.
+    Assistant(Arc<AssistantMessage>),
+    /// The results of all calls of the assistant message before it, in call order.
+    Results(Arc<[CallResult]>),
+    /// What an application keeps here and no model reads.
+    Extension(Arc<ExtensionMessage>),
+}
+
+/// The result of one call of the assistant message before it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CallResult {
+    /// The call as the model asked for it.
+    pub call: Arc<ToolCall>,
+    /// What the model reads.
+    pub result: Arc<ToolResult>,
+}
+
+/// A conversation from its first entry to one of its entries.
+///
+/// A clone is a fork: both sides share every entry and neither sees what the other appends.
+/// Equality compares length and [`History::digest`].
+#[derive(Clone, Default)]
+pub struct History {
+    head: Option<Arc<Node>>,
+}
+
+struct Node {
+    entry: Entry,
+    parent: Option<Arc<Self>>,
+    len: usize,
+    digest: u64,
+}
+
+impl History {
+    /// Makes an empty conversation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends one entry in constant time.
+    pub fn push(&mut self, entry: Entry) {
+        let digest = digest_of(self.digest(), &entry);
+        let len = self.len() + 1;
+        let parent = self.head.take();
+        self.head = Some(Arc::new(Node {
+            entry,
+            parent,
+            len,
+            digest,
+        }));
+    }
+
+    /// Returns the number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.as_ref().map_or(0, |node| node.len)
+    }
+
+    /// Says whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Returns the rolling hash over all entries (xxh64 of each entry's JSON, seeded by the one
+    /// before), which is the same on every machine.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.head.as_ref().map_or(0, |node| node.digest)
+    }
+
+    /// Returns the newest entry.
+    #[must_use]
+    pub fn last(&self) -> Option<&Entry> {
+        self.head.as_ref().map(|node| &node.entry)
+    }
+
+    /// Iterates from the newest entry to the first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Entry> {
+        self.ancestors().map(|history| &history.entry)
+    }
+
+    /// Collects the entries from the first to the newest, in one allocation.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Entry> {
+        let mut entries = Vec::with_capacity(self.len());
+        entries.extend(self.newest_first());
+        entries.reverse();
+        entries
+    }
+
+    /// Returns the first `len` entries as a conversation of their own, which shares them.
+    ///
+    /// The cost is linear in the entries that are left out. A `len` beyond the end returns a clone.
+    #[must_use]
+    pub fn prefix(&self, len: usize) -> Self {
+        let mut head = self.head.as_ref();
+        while let Some(node) = head.filter(|node| node.len > len) {
+            head = node.parent.as_ref();
+        }
+        Self {
+            head: head.cloned(),
+        }
+    }
+
+    /// Says whether both are one and the same path in memory, not merely equal.
+    #[must_use]
+    pub fn is_same_path(&self, other: &Self) -> bool {
+        match (&self.head, &other.head) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        }
+    }
+
+    fn ancestors(&self) -> impl Iterator<Item = &Node> {
+        std::iter::successors(self.head.as_deref(), |node| node.parent.as_deref())
+    }
+}
+
+impl FromIterator<Entry> for History {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut history = Self::new();
+        for entry in entries {
+            history.push(entry);
+        }
+        history
+    }
+}
+
+impl PartialEq for History {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.digest() == other.digest()
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.entries()).finish()
+    }
+}
+
+/// Dropping a path of any length takes constant stack.
+impl Drop for Node {
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut node) = next.and_then(Arc::into_inner) {
+            next = node.parent.take();
+        }
+    }
+}
+
+/// Hashes a value's JSON with xxh64 under a seed, without building the JSON.
+///
+/// The same value gives the same digest on every machine and in every build.
+#[must_use]
+pub fn digest_of<T: Serialize + ?Sized>(seed: u64, value: &T) -> u64 {
+    struct Hashing(Xxh64);
+    impl std::io::Write for Hashing {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hashing = Hashing(Xxh64::new(seed));
+    // The writer cannot fail; a value that JSON cannot hold hashes as far as it goes.
+    let written = serde_json::to_writer(&mut hashing, value).is_ok();
+    hashing.0.digest() ^ u64::from(!written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> Entry {
+        Entry::User(Arc::new(UserMessage::text(text)))
+    }
+
+    #[test]
+    fn a_fork_shares_the_past_and_not_the_future() {
+        let mut trunk: History = [user("a"), user("b")].into_iter().collect();
+        let mut fork = trunk.clone();
+        trunk.push(user("c"));
+        fork.push(user("d"));
+        assert_eq!(trunk.entries(), [&user("a"), &user("b"), &user("c")]);
+        assert_eq!(fork.entries(), [&user("a"), &user("b"), &user("d")]);
+        assert!(trunk.prefix(2).is_same_path(&fork.prefix(2)));
+        assert_ne!(trunk, fork);
+    }
+
+    #[test]
+    fn the_digest_depends_on_content_and_order_alone() {
+        let ab: History = [user("a"), user("b")].into_iter().collect();
+        let again: History = [user("a"), user("b")].into_iter().collect();
+        let ba: History = [user("b"), user("a")].into_iter().collect();
+        assert_eq!(ab, again);
+        assert_ne!(ab.digest(), ba.digest());
+    }
+
+    #[test]
+    fn a_million_entries_drop_without_a_deep_stack() {
+        let entry = user("x");
+        let history: History = std::iter::repeat_n(entry, 1_000_000).collect();
+        let fork = history.prefix(500_000);
+        drop(history);
+        assert_eq!(fork.len(), 500_000);
+        assert_eq!(fork.newest_first().count(), 500_000);
+    }
+}

@@ -1,0 +1,69 @@
+//! The vocabulary of phi: what things are, and nothing about how they happen.
+//!
+//! Every other crate of phi speaks in these words. Here are the messages and tools, the events and
+//! the one fold from events to a conversation ([`Transcript`]), and the ports that a stranger
+//! implements: [`Provider`], [`Tool`] and [`Journal`]. The crate reads no clock, draws no random
+//! number and touches no network and no file.
+//!
+//! ```
+//! use phi_types::{Assembler, Delta, Origin, StopReason};
+//!
+//! let mut assembler = Assembler::new();
+//! for delta in [Delta::text(0, "Hello, "), Delta::text(0, "world"), Delta::finish(StopReason::EndTurn)] {
+//!     assembler.push(&delta)?;
+//! }
+//! let message = assembler.into_message(Origin::default()).expect("the stream was finished");
+//! assert_eq!(message.text(), "Hello, world");
+//! # Ok::<(), phi_types::MisplacedDelta>(())
+//! ```
+
+mod assembler;
+mod configuration;
+mod delta;
+mod error;
+mod event;
+mod history;
+mod id;
+mod journal;
+mod json;
+mod live;
+mod message;
+mod outcome;
+mod provider;
+mod request;
+mod tool;
+mod transcript;
+mod usage;
+
+pub use assembler::{Assembler, MisplacedDelta};
+pub use configuration::{Configuration, Limits, Point, RetryPolicy, ToolExecution, ToolPolicy};
+pub use delta::{
+    Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
+};
+pub use error::{JournalError, ProviderError, ProviderErrorKind};
+pub use event::{
+    Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchSelected, BranchesStarted,
+    CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Event, EventKind, Extension,
+    FORMAT, ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded,
+    MessageQueued, ModelFailed, ModelStarted, Queue, Recovered, SessionEnded, SessionStarted,
+    SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded,
+    TurnStarted, TurnTrigger,
+};
+pub use history::{CallResult, Entry, History, digest_of};
+pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
+pub use journal::Journal;
+pub use json::RawJson;
+pub use live::{Increment, Live};
+pub use message::{
+    AssistantMessage, AssistantPart, Content, ExtensionMessage, ImageSource, Message, OpaquePart,
+    Origin, PartFacts, StopReason, TextPart, ThinkingPart, UserMessage,
+};
+pub use outcome::{LimitKind, LoopError, Outcome};
+pub use provider::{Identity, Provider};
+pub use request::{ModelPatch, Options, Request, Surface, Target, Thinking, ToolChoice};
+pub use tool::{
+    Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
+    ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,
+};
+pub use transcript::{IllegalEvent, OpenCall, Queued, Transcript};
+pub use usage::{Price, Usage};

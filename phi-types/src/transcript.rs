@@ -1,0 +1,291 @@
+//! The one fold from events to conversation, queue and usage.
+
+use std::sync::Arc;
+
+use crate::event::{
+    CompactionBlock, Event, EventKind, MessageAdded, MessageQueued, Queue, SurfaceChanged,
+    ToolEnded,
+};
+use crate::history::{CallResult, Entry, History};
+use crate::id::QueueId;
+use crate::message::{AssistantMessage, Message, UserMessage};
+use crate::request::Surface;
+use crate::tool::{ToolCall, ToolResult};
+use crate::usage::Usage;
+
+/// What a conversation is after some events: machine and recorder both embed it.
+///
+/// It folds the events of one loop. The next loop of the same conversation starts from
+/// [`Transcript::continued`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transcript {
+    history: History,
+    view: History,
+    surface: Surface,
+    open: Vec<OpenCall>,
+    unanswered: usize,
+    queue: Vec<Queued>,
+    usage: Usage,
+    turn_usage: Usage,
+}
+
+/// A call of the newest assistant message while one of its calls has no result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenCall {
+    /// The call as the model asked for it.
+    pub call: Arc<ToolCall>,
+    /// Its result, once it has ended.
+    pub result: Option<Arc<ToolResult>>,
+}
+
+/// A message that waits for its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Queued {
+    /// Its id.
+    pub id: QueueId,
+    /// The place that it waits for.
+    pub queue: Queue,
+    /// The message.
+    pub message: Arc<UserMessage>,
+}
+
+/// Says why an event cannot follow what came before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalEvent {
+    /// A message joined while calls had no result.
+    #[error("a message joins the conversation while {0} tool calls have no result")]
+    CallsUnanswered(usize),
+    /// A result has no call, or is the second one of its call.
+    #[error("there is no open tool call with index {0}")]
+    NoSuchCall(u32),
+    /// A compaction block does not lie inside the view, or is empty.
+    #[error("the compaction block from entry {first}, {count} long, does not fit a view of {len}")]
+    NoSuchBlock {
+        /// The first entry of the block.
+        first: u64,
+        /// Its length.
+        count: u64,
+        /// Entries in the view.
+        len: usize,
+    },
+}
+
+impl Transcript {
+    /// Makes an empty conversation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes the start of a loop on a conversation that exists already.
+    #[must_use]
+    pub fn from_history(history: History) -> Self {
+        Self {
+            view: history.clone(),
+            history,
+            ..Self::default()
+        }
+    }
+
+    /// Makes the start of the loop that continues this conversation: view, history and surface
+    /// stay, what belongs to one loop begins anew. Constant time.
+    #[must_use]
+    pub fn continued(&self) -> Self {
+        Self {
+            history: self.history.clone(),
+            view: self.view.clone(),
+            surface: self.surface.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Folds one event in.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] for a sequence that no machine writes; the transcript stays as it was.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        match &event.kind {
+            EventKind::Message(added) => self.add_message(added)?,
+            EventKind::MessageQueued(MessageQueued { id, queue, message }) => {
+                let (id, message) = (id.clone(), Arc::clone(message));
+                self.queue.push(Queued {
+                    id,
+                    queue: *queue,
+                    message,
+                });
+            }
+            EventKind::ToolEnded(ended) => self.add_result(ended)?,
+            EventKind::SurfaceChanged(changed) => self.change_surface(changed),
+            EventKind::TurnStarted(_) => self.turn_usage = Usage::default(),
+            EventKind::ModelFailed(failed) => self.add_usage(&failed.facts.usage),
+            EventKind::CompactionEnded(ended) => {
+                if let Some(block) = &ended.block {
+                    self.replace_block(block)?;
+                }
+                self.add_usage(&ended.usage);
+            }
+            // The rest says nothing about the conversation.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns every entry, originals of compacted ones included.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Returns what the model reads.
+    #[must_use]
+    pub fn view(&self) -> &History {
+        &self.view
+    }
+
+    /// Returns what the model is shown besides the conversation.
+    #[must_use]
+    pub fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    /// Returns the calls of the newest assistant message, in call order, while one of them has no
+    /// result; else nothing.
+    #[must_use]
+    pub fn open_calls(&self) -> &[OpenCall] {
+        &self.open
+    }
+
+    /// Returns how many calls have no result.
+    #[must_use]
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// Returns the messages that wait, in the order of their arrival.
+    #[must_use]
+    pub fn queue(&self) -> &[Queued] {
+        &self.queue
+    }
+
+    /// Returns the tokens of all attempts of this loop, failed ones and compactions included.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Returns the tokens of all attempts of this turn.
+    #[must_use]
+    pub fn turn_usage(&self) -> Usage {
+        self.turn_usage
+    }
+
+    fn add_message(&mut self, added: &MessageAdded) -> Result<(), IllegalEvent> {
+        if self.unanswered > 0 {
+            return Err(IllegalEvent::CallsUnanswered(self.unanswered));
+        }
+        if let Some(id) = &added.queued {
+            self.queue.retain(|queued| queued.id != *id);
+        }
+        match &added.message {
+            Message::User(message) => self.push(Entry::User(Arc::clone(message))),
+            Message::Extension(message) => self.push(Entry::Extension(Arc::clone(message))),
+            Message::Assistant(message) => self.add_answer(message),
+        }
+        Ok(())
+    }
+
+    fn add_answer(&mut self, message: &Arc<AssistantMessage>) {
+        self.add_usage(&message.usage);
+        // No provider accepts an answer without a part.
+        if message.parts.is_empty() {
+            return;
+        }
+        self.push(Entry::Assistant(Arc::clone(message)));
+        let calls = message.tool_calls().map(Arc::clone);
+        self.open = calls.map(|call| OpenCall { call, result: None }).collect();
+        self.unanswered = self.open.len();
+    }
+
+    fn add_result(&mut self, ended: &ToolEnded) -> Result<(), IllegalEvent> {
+        let open = usize::try_from(ended.index)
+            .ok()
+            .and_then(|index| self.open.get_mut(index));
+        match open {
+            Some(open) if open.result.is_none() => open.result = Some(Arc::clone(&ended.result)),
+            Some(_) | None => return Err(IllegalEvent::NoSuchCall(ended.index)),
+        }
+        self.unanswered -= 1;
+        if self.unanswered == 0 {
+            let results = self.open.drain(..).filter_map(|open| {
+                open.result.map(|result| CallResult {
+                    call: open.call,
+                    result,
+                })
+            });
+            let results = results.collect();
+            self.push(Entry::Results(results));
+        }
+        Ok(())
+    }
+
+    fn replace_block(&mut self, block: &CompactionBlock) -> Result<(), IllegalEvent> {
+        let len = self.view.len();
+        let error = IllegalEvent::NoSuchBlock {
+            first: block.first,
+            count: block.count,
+            len,
+        };
+        let end = block
+            .first
+            .checked_add(block.count)
+            .and_then(|end| usize::try_from(end).ok());
+        let Some(end) = end.filter(|end| *end <= len && block.count > 0) else {
+            return Err(error);
+        };
+        let Ok(first) = usize::try_from(block.first) else {
+            return Err(error);
+        };
+        let mut view = self.view.prefix(first);
+        for message in &block.replacement {
+            view.push(Entry::User(Arc::clone(message)));
+        }
+        let mut tail: Vec<&Entry> = self.view.newest_first().take(len - end).collect();
+        tail.reverse();
+        for entry in tail {
+            view.push(entry.clone());
+        }
+        self.view = view;
+        Ok(())
+    }
+
+    fn change_surface(&mut self, changed: &SurfaceChanged) {
+        if let Some(system) = &changed.system {
+            self.surface.system = Arc::clone(system);
+        }
+        if let Some(tools) = &changed.tools {
+            self.surface.tools = Arc::clone(tools);
+        }
+        if let Some(models) = &changed.models {
+            self.surface.models = Arc::clone(models);
+        }
+        if let Some(options) = &changed.options {
+            self.surface.options = Arc::clone(options);
+        }
+    }
+
+    fn add_usage(&mut self, usage: &Usage) {
+        self.usage.add(usage);
+        self.turn_usage.add(usage);
+    }
+
+    /// While the view is the whole history both share each entry; after a compaction they part.
+    fn push(&mut self, entry: Entry) {
+        if self.view.is_same_path(&self.history) {
+            self.history.push(entry);
+            self.view = self.history.clone();
+        } else {
+            self.view.push(entry.clone());
+            self.history.push(entry);
+        }
+    }
+}
