@@ -257,6 +257,11 @@ pub enum StopCause {
         /// Why.
         reason: String,
     },
+    /// At once, because a limit was reached in mid-turn. The outcome names it.
+    Limit {
+        /// Which.
+        limit: LimitKind,
+    },
 }
 
 /// What the model is shown changed; the first one of a loop states everything.
@@ -375,9 +380,8 @@ pub struct AttemptFacts {
 pub struct MessageAdded {
     /// The message.
     pub message: Message,
-    /// The turn that it belongs to; `None` before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turn: Option<u32>,
+    /// The turn that it belongs to. A message that begins a turn precedes its [`TurnStarted`].
+    pub turn: u32,
     /// The queue entry that it takes out of the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<QueueId>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::SurfaceChanged;
 use crate::history::History;
 use crate::id::SessionId;
 use crate::json::RawJson;
@@ -145,6 +146,20 @@ pub struct Surface {
     pub models: Arc<[Target]>,
     /// The options.
     pub options: Arc<Options>,
+}
+
+impl Surface {
+    /// States what must change to get from this surface to another; `None` if nothing does.
+    #[must_use]
+    pub fn difference(&self, new: &Self) -> Option<SurfaceChanged> {
+        let changed = SurfaceChanged {
+            system: (self.system != new.system).then(|| Arc::clone(&new.system)),
+            tools: (self.tools != new.tools).then(|| Arc::clone(&new.tools)),
+            models: (self.models != new.models).then(|| Arc::clone(&new.models)),
+            options: (self.options != new.options).then(|| Arc::clone(&new.options)),
+        };
+        (changed != SurfaceChanged::default()).then_some(changed)
+    }
 }
 
 impl Default for Surface {
