@@ -1,0 +1,234 @@
+//! Reads a response body as what it is: a stream of events, one JSON value, or an error.
+
+use std::mem;
+
+use phi_types::{Delta, ProviderError, ProviderErrorKind};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::classify::{classify, classify_reported};
+use crate::limits::{Capped, Limits};
+use crate::sse::{SseDecoder, SseEvent};
+use crate::wire::{Decoder, ResponseHead};
+
+/// What one protocol makes of the pieces of an answer.
+pub(crate) trait Protocol: Send {
+    /// Takes one event of a stream.
+    fn event(&mut self, event: SseEvent, deltas: &mut Vec<Delta>) -> Result<(), Fault>;
+
+    /// Takes an answer that came as one JSON value.
+    fn whole(&mut self, body: &str, deltas: &mut Vec<Delta>) -> Result<(), Fault>;
+
+    /// Takes the end of the body. Says whether the answer is complete: its finish was seen.
+    fn close(&mut self, deltas: &mut Vec<Delta>) -> bool;
+}
+
+/// Why a piece of an answer is none.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// It reports an error: the JSON value in which it does.
+    Reported(Value),
+    /// It is not what the protocol allows.
+    Protocol(String),
+}
+
+impl Fault {
+    /// Says which part of an answer is not what it should be.
+    pub(crate) fn json(what: &str, error: &serde_json::Error) -> Self {
+        Self::Protocol(format!("{what} is not what the protocol allows: {error}"))
+    }
+}
+
+/// The decoder of every protocol over HTTP.
+pub(crate) struct BodyDecoder<P> {
+    head: ResponseHead,
+    limits: Limits,
+    protocol: P,
+    state: State,
+}
+
+enum State {
+    /// Nothing but white space came yet.
+    Opening,
+    Events(Box<SseDecoder>),
+    /// One JSON value.
+    Whole(Capped),
+    /// A body that is no answer. `refused` says that its nature and not its status tells.
+    Failed {
+        body: Vec<u8>,
+        refused: bool,
+    },
+    Broken(ProviderError),
+    Ended,
+}
+
+impl<P: Protocol> BodyDecoder<P> {
+    pub(crate) fn new(head: &ResponseHead, limits: Limits, protocol: P) -> Self {
+        let page = head.content_type().contains("html");
+        let state = if head.is_success() && !page {
+            State::Opening
+        } else {
+            State::Failed {
+                body: Vec::new(),
+                refused: head.is_success(),
+            }
+        };
+        Self {
+            head: head.clone(),
+            limits,
+            protocol,
+            state,
+        }
+    }
+
+    /// Decides what the body is by its first byte that is neither white space nor of a byte order
+    /// mark, and leaves out what stands before it.
+    ///
+    /// The byte tells more than the content type, which gateways get wrong: no line of an event
+    /// stream that matters begins with a brace or a tag.
+    fn open<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let is_content =
+            |byte: &u8| !byte.is_ascii_whitespace() && !matches!(byte, 0xef | 0xbb | 0xbf);
+        let before = bytes.iter().position(is_content).unwrap_or(bytes.len());
+        let (_, content) = bytes.split_at(before);
+        if let Some(first) = content.first() {
+            self.state = match first {
+                b'{' | b'[' => State::Whole(Capped::default()),
+                b'<' => State::Failed {
+                    body: Vec::new(),
+                    refused: true,
+                },
+                _ => State::Events(Box::new(SseDecoder::new(self.limits))),
+            };
+        }
+        content
+    }
+
+    fn take(&mut self, mut bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        if matches!(self.state, State::Opening) {
+            bytes = self.open(bytes);
+        }
+        let Self {
+            head,
+            limits,
+            protocol,
+            state,
+        } = self;
+        match state {
+            State::Opening | State::Ended => Ok(()),
+            State::Events(events) => events.push(bytes, |event| {
+                protocol
+                    .event(event, deltas)
+                    .map_err(|fault| error_of(head, fault))
+            }),
+            State::Whole(body) => body.extend(bytes, limits.body_bytes_max, "the body"),
+            State::Failed { body, .. } => {
+                let room = limits.error_bytes_max.saturating_sub(body.len());
+                body.extend(bytes.iter().take(room));
+                Ok(())
+            }
+            State::Broken(error) => Err(error.clone()),
+        }
+    }
+
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        match mem::replace(&mut self.state, State::Ended) {
+            State::Opening | State::Events(_) => self.close(deltas),
+            State::Whole(body) => {
+                let body = String::from_utf8_lossy(body.as_slice());
+                let body = body.trim_start_matches('\u{feff}');
+                if let Some(fault) = fault_of_whole(body) {
+                    return Err(error_of(&self.head, fault));
+                }
+                match self.protocol.whole(body, deltas) {
+                    Ok(()) => self.close(deltas),
+                    Err(_) if is_cut(body) => self.close(deltas),
+                    Err(fault) => Err(error_of(&self.head, fault)),
+                }
+            }
+            State::Failed { body, refused } => {
+                let mut error = classify(&self.head, &body);
+                if refused {
+                    error.kind = ProviderErrorKind::Protocol;
+                    error.status = Some(self.head.status);
+                }
+                Err(error)
+            }
+            State::Broken(error) => Err(error),
+            State::Ended => Ok(()),
+        }
+    }
+
+    fn close(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        if self.protocol.close(deltas) {
+            return Ok(());
+        }
+        let message = "the answer ended before its finish reason: send the request again";
+        let error = ProviderError::new(ProviderErrorKind::Incomplete, message);
+        Err(error.with_status(self.head.status))
+    }
+}
+
+impl<P: Protocol> Decoder for BodyDecoder<P> {
+    fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        let taken = self.take(bytes, deltas);
+        if let Err(error) = &taken {
+            self.state = State::Broken(error.clone());
+        }
+        taken
+    }
+
+    fn end(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
+        let finished = self.finish(deltas);
+        if let Err(error) = &finished {
+            self.state = State::Broken(error.clone());
+        }
+        finished
+    }
+}
+
+fn error_of(head: &ResponseHead, fault: Fault) -> ProviderError {
+    match fault {
+        Fault::Reported(error) => classify_reported(head, error),
+        Fault::Protocol(message) => {
+            ProviderError::new(ProviderErrorKind::Protocol, message).with_status(head.status)
+        }
+    }
+}
+
+/// The marks of a JSON value that reports an error instead of an answer.
+#[derive(Deserialize)]
+struct Marks<'a> {
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(default)]
+    object: Option<Value>,
+    #[serde(default, rename = "type")]
+    kind: Option<Value>,
+}
+
+/// Finds an error that came with a status of success.
+fn fault_of_whole(body: &str) -> Option<Fault> {
+    let of_object = serde_json::from_str::<Marks<'_>>(body).ok();
+    let reports = |marks: &Marks<'_>| {
+        let is_error = |word: &Option<Value>| word.as_ref().is_some_and(|word| word == "error");
+        marks.error.is_some_and(|error| error.get() != "null")
+            || is_error(&marks.object)
+            || is_error(&marks.kind)
+    };
+    let reported = match of_object {
+        Some(marks) => reports(&marks),
+        None => serde_json::from_str::<Vec<Marks<'_>>>(body)
+            .is_ok_and(|all| all.first().is_some_and(reports)),
+    };
+    reported
+        .then(|| serde_json::from_str(body).ok())
+        .flatten()
+        .map(Fault::Reported)
+}
+
+/// Says whether a JSON value ends before its end.
+fn is_cut(body: &str) -> bool {
+    serde_json::from_str::<&RawValue>(body).is_err_and(|error| error.is_eof())
+}
