@@ -5,17 +5,17 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use phi_testkit::{Reply, ScriptedProvider, block_on, request};
 use phi_types::{
-    Assembler, AssistantMessage, CallResult, Entry, Provider, ProviderError, ProviderErrorKind,
-    Request, SessionId, ToolResult, UserMessage,
+    Assembler, AssistantMessage, CallResult, Entry, Origin, Provider, ProviderError,
+    ProviderErrorKind, Request, SessionId, ToolResult, UserMessage,
 };
 
 fn ask(provider: &ScriptedProvider, request: &Request) -> Result<AssistantMessage, ProviderError> {
     let mut stream = provider.stream(request.clone());
     let mut assembler = Assembler::new();
     while let Some(delta) = block_on(stream.next()) {
-        assembler.push(&delta?).unwrap();
+        assembler.push(&delta?).expect("deltas fit");
     }
-    Ok(assembler.into_message(Default::default()).unwrap())
+    Ok(assembler.into_message(Origin::default()).expect("a finish"))
 }
 
 fn go_on(request: &mut Request, answer: AssistantMessage) {
