@@ -1,9 +1,10 @@
-//! What tests of agents need and no network has: scripted models and tools, time by hand, a journal.
+//! What tests of agents need and no network has: scripted models and tools, time by hand, a faulty server.
 //!
 //! [`ScriptedProvider`] answers from a list and refuses every transcript that a real API would
 //! refuse ([`check_transcript`]). [`ScriptedTool`] counts its calls and fails, hangs or waits as told.
 //! [`ManualClock`] moves when a test moves it, [`MemoryJournal`] keeps what a loop wrote, and a
-//! [`Gate`] makes one thing wait for another without a sleep.
+//! [`Gate`] makes one thing wait for another without a sleep. [`Server`] serves recorded and faulty
+//! bodies over HTTP on the loopback interface.
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -28,6 +29,7 @@ mod journal;
 mod provider;
 mod reply;
 mod script;
+mod server;
 mod timer;
 mod tool;
 mod transcript;
@@ -40,6 +42,7 @@ pub use journal::MemoryJournal;
 pub use provider::{ScriptedProvider, request};
 pub use reply::{Reply, ScriptedCall};
 pub use script::{ScriptError, parse_script};
+pub use server::{ClosedPort, Received, Response, Server};
 #[cfg(feature = "tokio")]
 pub use timer::TokioTimer;
 pub use timer::{ThreadTimer, Timer};
