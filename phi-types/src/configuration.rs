@@ -20,7 +20,7 @@ pub struct Configuration {
     pub grace_turn: bool,
     /// Whether a compactor is at hand, so that an overflow compacts and sends again.
     pub compaction: bool,
-    /// The points at which a hook decides; elsewhere nobody is asked.
+    /// The points that hooks claim; elsewhere nobody is asked.
     pub points: Vec<Point>,
     /// The seed of everything random: the jitter of retries.
     pub seed: u64,
@@ -129,7 +129,7 @@ pub enum ToolExecution {
     },
 }
 
-/// A point at which a hook decides, before the event that announces the step.
+/// A point of a loop that hooks may claim: before a step they decide, after it they observe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Point {
@@ -137,4 +137,8 @@ pub enum Point {
     BeforeModel,
     /// Before a tool runs: a hook may deny, rewrite the arguments or have somebody asked.
     BeforeTool,
+    /// After a model has answered: a hook may observe.
+    AfterModel,
+    /// After a call has its result: a hook may observe.
+    AfterTool,
 }

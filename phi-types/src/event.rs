@@ -237,6 +237,9 @@ pub struct LoopEnded {
     pub outcome: Outcome,
     /// Tokens of all its attempts.
     pub usage: Usage,
+    /// A hash over everything that came into the loop and when, so that a replay notices a change
+    /// even in what no later request depends on.
+    pub inputs_digest: u64,
 }
 
 /// Somebody asked the loop to end.
@@ -478,10 +481,11 @@ pub struct CompactionStarted {
     pub entries: u64,
 }
 
-/// The view was made smaller, or could not be.
+/// The view was made smaller, or could not be. With neither block nor error, the compaction was
+/// interrupted by the end of its process and starts again.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompactionEnded {
-    /// What stands for what; `None` if it failed.
+    /// What stands for what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<CompactionBlock>,
     /// Why it failed.

@@ -68,9 +68,6 @@ pub enum LoopError {
         /// Why it could not be made smaller.
         reason: String,
     },
-    /// No model was given.
-    #[error("no model is configured: give the loop at least one target")]
-    NoModel {},
 }
 
 /// A limit of a loop.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::SurfaceChanged;
-use crate::history::History;
+use crate::history::{Entry, History};
 use crate::id::SessionId;
 use crate::json::RawJson;
 use crate::message::{Origin, UserMessage};
@@ -192,6 +192,41 @@ pub struct ModelPatch {
 }
 
 impl ModelPatch {
+    /// Changes a request as the patch says.
+    pub fn apply(&self, request: &mut Request) {
+        if let Some(system) = &self.system {
+            request.system = Arc::clone(system);
+        }
+        if let Some(names) = &self.tools {
+            let stay = request
+                .tools
+                .iter()
+                .filter(|spec| names.contains(&spec.name));
+            request.tools = stay.cloned().collect();
+        }
+        if let Some(options) = &self.options {
+            request.options = Arc::clone(options);
+        }
+        for message in &self.messages {
+            request.view.push(Entry::User(Arc::clone(message)));
+        }
+    }
+
+    /// Adds a later patch: it replaces what it states, messages add up, and a tool stays only where
+    /// both let it.
+    pub fn merge(&mut self, later: Self) {
+        self.system = later.system.or_else(|| self.system.take());
+        self.tools = match (self.tools.take(), later.tools) {
+            (Some(mut mine), Some(theirs)) => {
+                mine.retain(|name| theirs.contains(name));
+                Some(mine)
+            }
+            (mine, theirs) => mine.or(theirs),
+        };
+        self.options = later.options.or_else(|| self.options.take());
+        self.messages.extend(later.messages);
+    }
+
     /// Says whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

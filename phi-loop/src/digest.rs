@@ -1,0 +1,55 @@
+//! A hash over everything that came into a loop, so that a replay notices every change of its log.
+
+use phi_types::{Event, EventKind, Message, digest_of};
+
+use crate::calls::Slot;
+use crate::state::State;
+
+impl State {
+    /// Mixes one event in. What the machine derives is left out, for a replay compares it anyway;
+    /// what joins the conversation counts through the history's own rolling digest.
+    pub(crate) fn digest_inputs(&self, event: &Event) -> u64 {
+        let at = event.at.timestamp_micros().cast_unsigned();
+        let nanos = u64::from(event.at.timestamp_subsec_nanos());
+        let before = mix(mix(self.inputs_digest, at), nanos);
+        let content = match &event.kind {
+            EventKind::Message(added) => match &added.message {
+                Message::Assistant(message) if message.parts.is_empty() => {
+                    digest_of(0, message.as_ref())
+                }
+                Message::User(_) | Message::Assistant(_) | Message::Extension(_) => {
+                    self.transcript.history().digest()
+                }
+            },
+            // The result joins the history with the last of its turn.
+            EventKind::ToolEnded(ended) => {
+                let history = self.transcript.history().digest();
+                let ending = digest_of(0, &(ended.ending, &ended.child));
+                mix(history, mix(ending, u64::from(ended.index)))
+            }
+            EventKind::ToolStarted(started) => {
+                let asked = self.calls().and_then(|calls| calls.get(started.index));
+                match asked {
+                    Some(Slot::Pending(call)) if *call == started.call => 0,
+                    _ => digest_of(0, started.call.as_ref()),
+                }
+            }
+            EventKind::TurnStarted(_)
+            | EventKind::TurnEnded(_)
+            | EventKind::ModelStarted(_)
+            | EventKind::LimitWarning(_)
+            | EventKind::LoopStuck(_)
+            | EventKind::LoopEnded(_) => 0,
+            kind => digest_of(0, kind),
+        };
+        mix(before, content)
+    }
+}
+
+/// Mixes a word into a hash: the finaliser of SplitMix64.
+fn mix(hash: u64, word: u64) -> u64 {
+    let mut mixed = (hash ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}

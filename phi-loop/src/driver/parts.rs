@@ -1,0 +1,236 @@
+//! What a driver has at hand: providers, tools, hooks, a journal.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use phi_types::{Journal, Point, Provider, Surface, Target, Tool, ToolSpec, UserMessage};
+use tokio::time::Instant;
+
+use crate::driver::hooks::Hooks;
+use crate::driver::run::Run;
+use crate::io::{Input, Rejected};
+use crate::machine::{Machine, Start};
+use crate::retry::later;
+
+/// Runs loops with what it has at hand. A clone shares everything.
+#[derive(Clone)]
+pub struct Driver {
+    pub(crate) providers: Arc<[Arc<dyn Provider>]>,
+    pub(crate) tools: Arc<[Arc<dyn Tool>]>,
+    pub(crate) hooks: Arc<dyn Hooks>,
+    /// `None` keeps nothing and costs nothing.
+    pub(crate) journal: Option<Arc<dyn Journal>>,
+    pub(crate) hook_timeout: Duration,
+    now: Option<DateTime<Utc>>,
+}
+
+impl Driver {
+    /// Makes a driver with one provider and nothing else.
+    #[must_use]
+    pub fn new(provider: Arc<dyn Provider>) -> Self {
+        Self::with_providers(vec![provider])
+    }
+
+    /// Makes a driver with several providers: a target finds its own by protocol and service name.
+    #[must_use]
+    pub fn with_providers(providers: Vec<Arc<dyn Provider>>) -> Self {
+        Self {
+            providers: providers.into(),
+            tools: Arc::from([]),
+            hooks: Arc::new(()),
+            journal: None,
+            hook_timeout: Duration::from_secs(300),
+            now: None,
+        }
+    }
+
+    /// Replaces the tools. The model sees them in this order.
+    #[must_use]
+    pub fn tools(self, tools: Vec<Arc<dyn Tool>>) -> Self {
+        Self {
+            tools: tools.into(),
+            ..self
+        }
+    }
+
+    /// Replaces the hooks.
+    #[must_use]
+    pub fn hooks(self, hooks: Arc<dyn Hooks>) -> Self {
+        Self { hooks, ..self }
+    }
+
+    /// Replaces the journal: every event is appended to it before it is acted on.
+    #[must_use]
+    pub fn journal(self, journal: Arc<dyn Journal>) -> Self {
+        Self {
+            journal: Some(journal),
+            ..self
+        }
+    }
+
+    /// Replaces how long one hook may take; five minutes unless said otherwise.
+    #[must_use]
+    pub fn hook_timeout(self, hook_timeout: Duration) -> Self {
+        Self {
+            hook_timeout,
+            ..self
+        }
+    }
+
+    /// Sets the time at which runs begin, for tests and simulations; it goes on with tokio's clock.
+    #[must_use]
+    pub fn starting_at(self, now: DateTime<Utc>) -> Self {
+        Self {
+            now: Some(now),
+            ..self
+        }
+    }
+
+    /// Returns what the tools are.
+    #[must_use]
+    pub fn specs(&self) -> Arc<[ToolSpec]> {
+        self.tools.iter().map(|tool| tool.spec().clone()).collect()
+    }
+
+    /// Makes a surface of a system prompt, one model of the first provider, and the tools.
+    #[must_use]
+    pub fn surface(&self, system: &str, model: &str) -> Surface {
+        let target = self
+            .providers
+            .first()
+            .map(|it| Target::new(it.identity(), model));
+        Surface {
+            system: Arc::from(system),
+            tools: self.specs(),
+            models: target.into_iter().collect(),
+            ..Surface::default()
+        }
+    }
+
+    /// Starts a loop with a prompt.
+    ///
+    /// What this driver has at hand overrides `start`: its tools and the points of its hooks.
+    ///
+    /// # Errors
+    /// [`Rejected`] for an empty prompt or a surface without a model.
+    pub fn prompt(&self, start: Start, message: impl Into<UserMessage>) -> Result<Run, Rejected> {
+        self.start(start, Input::Prompt(vec![Arc::new(message.into())]))
+    }
+
+    /// Starts a loop on the conversation as it is, without a prompt.
+    ///
+    /// # Errors
+    /// [`Rejected`] for a surface without a model.
+    pub fn continue_from(&self, start: Start) -> Result<Run, Rejected> {
+        self.start(start, Input::Continue)
+    }
+
+    fn start(&self, mut start: Start, first: Input) -> Result<Run, Rejected> {
+        start.surface.tools = self.specs();
+        start.configuration.points = self.points();
+        start.configuration.compaction = false;
+        let mut run = Run::new(self.clone(), Machine::new(start));
+        run.input(first)?;
+        Ok(run)
+    }
+
+    /// Goes on with a restored machine: what was open is settled by effect class.
+    ///
+    /// The tools and the system prompt, models and options of `surface` hold from now on; a
+    /// difference to the log is recorded.
+    ///
+    /// # Errors
+    /// [`Rejected`] if the loop has ended or still awaits its prompt.
+    pub fn resume(&self, mut machine: Machine, surface: &Surface) -> Result<Run, Rejected> {
+        if machine.outcome().is_some() {
+            return Err(Rejected::Ended);
+        }
+        if machine.awaits().is_some() {
+            let (loop_id, why) = (machine.loop_id().clone(), "still awaits its prompt");
+            return Err(Rejected::NotNow { loop_id, why });
+        }
+        let clock = self.clock();
+        let surface = Surface {
+            tools: self.specs(),
+            ..surface.clone()
+        };
+        machine.resume_with(clock.now(), &surface)?;
+        Ok(Run::with_clock(self.clone(), machine, clock))
+    }
+
+    /// The points that the hooks claim, in a stable order.
+    fn points(&self) -> Vec<Point> {
+        let mut points = self.hooks.points();
+        points.sort_unstable();
+        points.dedup();
+        points
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        Clock {
+            base: self.now.unwrap_or_else(wall_time),
+            since: Instant::now(),
+        }
+    }
+
+    pub(crate) fn provider(&self, target: &Target) -> Option<&Arc<dyn Provider>> {
+        self.providers.iter().find(|provider| {
+            let identity = provider.identity();
+            *target.protocol == *identity.protocol && *target.provider == *identity.provider
+        })
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.tools.iter().find(|tool| *tool.spec().name == *name)
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver")
+            .field("providers", &self.providers)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The time of a run: read off the wall once, then measured, so that it never goes back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    base: DateTime<Utc>,
+    since: Instant,
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> DateTime<Utc> {
+        self.base + self.elapsed()
+    }
+
+    /// Returns when it will be that time.
+    pub(crate) fn instant(self, at: DateTime<Utc>) -> Instant {
+        // A timer that fires a little early would find nothing due.
+        let wait = (at - self.base).to_std().unwrap_or_default() + Duration::from_micros(1);
+        self.since
+            .checked_add(wait)
+            .unwrap_or_else(|| self.since + Duration::from_secs(86_400))
+    }
+
+    fn elapsed(self) -> TimeDelta {
+        let micros = i64::try_from(self.since.elapsed().as_micros()).unwrap_or(i64::MAX);
+        TimeDelta::microseconds(micros)
+    }
+}
+
+/// Reads the wall clock, in whole microseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the driver reads the clock"
+)]
+fn wall_time() -> DateTime<Utc> {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    later(DateTime::UNIX_EPOCH, TimeDelta::microseconds(micros))
+}

@@ -1,0 +1,151 @@
+//! The futures of a run: one tool call, one decision, one observation, each with its panics caught.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use phi_types::{
+    AssistantMessage, EventKind, Message, Point, SessionId, Tool, ToolContext, ToolEnded,
+    ToolEnding, ToolResult,
+};
+
+use crate::driver::hooks::{HookContext, HookError, Hooks, ModelDecision, ToolDecision};
+use crate::driver::progress::Progress;
+use crate::io::{RunTool, Subject, ToolReport, Verdict};
+
+/// Runs one call: arguments that the tool refuses end as invalid, a panic ends as failed.
+pub(crate) async fn run_tool(
+    tool: Arc<dyn Tool>,
+    session: SessionId,
+    run: RunTool,
+    progress: Arc<Progress>,
+) -> ToolReport {
+    let RunTool { id, arguments, .. } = run;
+    let work = async move {
+        if let Err(invalid) = tool.validate(&arguments) {
+            let result = Arc::new(ToolResult::error(invalid.to_string()));
+            return ToolReport {
+                ending: ToolEnding::Invalid,
+                result,
+                child: None,
+            };
+        }
+        let context = ToolContext::new(session, id, progress);
+        ToolReport::returned(tool.call(arguments, context).await)
+    };
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let text = format!("The tool panicked: {}.", panic_text(panic.as_ref()));
+            ToolReport::returned(ToolResult::error(text))
+        })
+}
+
+/// Asks the hooks; whatever goes wrong is a refusal.
+pub(crate) async fn decide(
+    hooks: Arc<dyn Hooks>,
+    context: HookContext,
+    subject: Subject,
+    timeout: Duration,
+) -> Verdict {
+    let asked = async {
+        match &subject {
+            Subject::Model(request) => Ok(match hooks.before_model(&context, request).await? {
+                ModelDecision::Proceed => Verdict::Proceed,
+                ModelDecision::Patch(patch) => Verdict::Patch(patch),
+                ModelDecision::Reject { reason } => Verdict::Deny { reason },
+            }),
+            Subject::Tool(call) => Ok(match hooks.before_tool(&context, call).await? {
+                ToolDecision::Allow => Verdict::Proceed,
+                ToolDecision::Rewrite(arguments) => Verdict::Rewrite(arguments),
+                ToolDecision::Ask {
+                    question,
+                    arguments,
+                } => Verdict::Ask {
+                    question,
+                    arguments,
+                },
+                ToolDecision::Deny { reason } => Verdict::Deny { reason },
+            }),
+        }
+    };
+    guarded(asked, timeout)
+        .await
+        .unwrap_or_else(|HookError(reason)| Verdict::Fail { reason })
+}
+
+/// What an observer is told.
+#[derive(Debug, Clone)]
+pub(crate) enum Observation {
+    Model(Arc<AssistantMessage>),
+    Tool(ToolEnded),
+}
+
+impl Observation {
+    /// Makes the observation of an event, where the hooks claim its point.
+    pub(crate) fn of(kind: &EventKind, points: &[Point]) -> Option<Self> {
+        match kind {
+            EventKind::Message(added) if points.contains(&Point::AfterModel) => {
+                match &added.message {
+                    Message::Assistant(message) => Some(Self::Model(Arc::clone(message))),
+                    Message::User(_) | Message::Extension(_) => None,
+                }
+            }
+            EventKind::ToolEnded(ended) if points.contains(&Point::AfterTool) => {
+                Some(Self::Tool(ended.clone()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn point(&self) -> Point {
+        match self {
+            Self::Model(_) => Point::AfterModel,
+            Self::Tool(_) => Point::AfterTool,
+        }
+    }
+}
+
+/// Tells the observers; what goes wrong comes back as the text to report.
+pub(crate) async fn observe(
+    hooks: Arc<dyn Hooks>,
+    context: HookContext,
+    observation: Observation,
+    timeout: Duration,
+) -> Option<(Point, String)> {
+    let point = observation.point();
+    let told = async {
+        match &observation {
+            Observation::Model(message) => hooks.after_model(&context, message).await,
+            Observation::Tool(ended) => hooks.after_tool(&context, ended).await,
+        }
+    };
+    guarded(told, timeout)
+        .await
+        .err()
+        .map(|HookError(reason)| (point, reason))
+}
+
+async fn guarded<T>(
+    hook: impl Future<Output = Result<T, HookError>>,
+    timeout: Duration,
+) -> Result<T, HookError> {
+    match tokio::time::timeout(timeout, AssertUnwindSafe(hook).catch_unwind()).await {
+        Ok(Ok(decided)) => decided,
+        Ok(Err(panic)) => Err(HookError(format!(
+            "a hook panicked: {}",
+            panic_text(panic.as_ref())
+        ))),
+        Err(_elapsed) => Err(HookError(format!("a hook took longer than {timeout:?}"))),
+    }
+}
+
+/// Returns what a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

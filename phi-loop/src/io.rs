@@ -1,0 +1,243 @@
+//! What goes into the machine and what comes out of it.
+
+use std::sync::Arc;
+
+use phi_types::{
+    Approval, CompactionBlock, Delta, EffectId, Event, History, Live, LoopId, ModelPatch,
+    ProviderError, QueueId, RawJson, Request, SessionId, SurfaceChanged, Target, ToolCall,
+    ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
+};
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The user speaks; the first input of a loop.
+    Prompt(Vec<Arc<UserMessage>>),
+    /// The conversation goes on without a prompt; the first input of a loop.
+    Continue,
+    /// A message for the model's next call; calls that have not started are skipped.
+    Steer(QueueId, Arc<UserMessage>),
+    /// A message for the time when the loop would end.
+    FollowUp(QueueId, Arc<UserMessage>),
+    /// A model call yielded an increment.
+    Delta(EffectId, Delta),
+    /// A model call's stream ended without an error.
+    ModelEnded(EffectId),
+    /// A model call failed.
+    ModelFailed(EffectId, ProviderError),
+    /// A running tool reports progress.
+    ToolProgress(EffectId, ToolProgress),
+    /// A tool ended.
+    ToolEnded(EffectId, ToolReport),
+    /// The question whether a call may run was answered.
+    Approval(EffectId, Approval),
+    /// The view can be made smaller.
+    Compacted(EffectId, CompactionBlock, Usage),
+    /// The view cannot be made smaller; the text says why.
+    CompactionFailed(EffectId, String),
+    /// A hook decided.
+    Decided(DecisionId, Verdict),
+    /// What the model is shown changes from its next call on.
+    SurfaceChanged(SurfaceChanged),
+    /// The time of [`crate::Machine::next_timeout`] has come.
+    Timeout,
+    /// Nothing new starts; what runs may finish.
+    Stop(String),
+    /// The loop ends at once; what runs is aborted.
+    Cancel,
+}
+
+/// How a tool ended, as the driver saw it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolReport {
+    /// Finished, failed, or invalid for arguments that the tool refused before its work began.
+    pub ending: ToolEnding,
+    /// What the model reads.
+    pub result: Arc<ToolResult>,
+    /// The session of the sub-agent that did the work.
+    pub child: Option<SessionId>,
+}
+
+impl ToolReport {
+    /// Makes the report of a tool that returned: failed if the result says so.
+    #[must_use]
+    pub fn returned(result: ToolResult) -> Self {
+        let ending = if result.is_error {
+            ToolEnding::Failed
+        } else {
+            ToolEnding::Finished
+        };
+        Self {
+            ending,
+            result: Arc::new(result),
+            child: None,
+        }
+    }
+}
+
+/// What the machine wants its driver to do, in this order: write and hand out events, then act.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Output {
+    /// The events of one step. They are written before anything that follows is acted on.
+    Events(Vec<Event>),
+    /// A live increment.
+    Live(Live),
+    /// Something to do.
+    Effect(Effect),
+    /// An effect to break off; what it still reports is stale.
+    Abort(EffectId),
+}
+
+/// Something that the machine asks the world to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Call a model; answer with deltas, then [`Input::ModelEnded`] or [`Input::ModelFailed`].
+    CallModel(CallModel),
+    /// Run a tool; answer with [`Input::ToolEnded`].
+    RunTool(RunTool),
+    /// Make the view smaller; answer with [`Input::Compacted`] or [`Input::CompactionFailed`].
+    Compact(Compact),
+    /// Ask whether a call may run; answer with [`Input::Approval`], however late.
+    AskApproval(AskApproval),
+    /// Ask the hooks; answer with [`Input::Decided`].
+    Decide(DecisionId, Subject),
+}
+
+/// Call a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallModel {
+    /// The effect.
+    pub id: EffectId,
+    /// The place of the model in the surface's list, from 0.
+    pub index: u32,
+    /// The model.
+    pub target: Target,
+    /// What it is asked.
+    pub request: Request,
+}
+
+/// Run a tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunTool {
+    /// The effect. With the session it is the call's idempotency key.
+    pub id: EffectId,
+    /// The call as it shall run.
+    pub call: Arc<ToolCall>,
+    /// Its arguments.
+    pub arguments: RawJson,
+}
+
+/// Make the view smaller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Compact {
+    /// The effect.
+    pub id: EffectId,
+    /// What the model reads now.
+    pub view: History,
+    /// The window that it must fit, where it is known.
+    pub window_tokens: Option<u64>,
+}
+
+/// Ask whether a call may run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskApproval {
+    /// The effect.
+    pub id: EffectId,
+    /// The tool.
+    pub tool: Arc<str>,
+    /// The arguments with which it would run.
+    pub arguments: RawJson,
+    /// What the person is told.
+    pub question: String,
+}
+
+/// Names one decision: the event after which it is asked for and the call that it is about.
+///
+/// A decision precedes the event that announces its step, so it has no event of its own; a restored
+/// machine asks again under a new name where need be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DecisionId {
+    /// The `seq` of the event after which it is asked for.
+    pub seq: u64,
+    /// The place of the call among the calls of its message; 0 for a model call.
+    pub index: u32,
+}
+
+/// What a decision is about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subject {
+    /// A model is about to be called with this request.
+    Model(Request),
+    /// A tool is about to run this call.
+    Tool(Arc<ToolCall>),
+}
+
+/// What the hooks decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Go on unchanged.
+    Proceed,
+    /// Change the model call.
+    Patch(ModelPatch),
+    /// Run the tool with these arguments.
+    Rewrite(RawJson),
+    /// Ask somebody whether the tool may run.
+    Ask {
+        /// What the person is told.
+        question: String,
+        /// Other arguments with which it would run.
+        arguments: Option<RawJson>,
+    },
+    /// Do not do it: a call is answered as denied, a model call rejects the loop.
+    Deny {
+        /// Why, for the model or the caller to read.
+        reason: String,
+    },
+    /// A hook failed; gates fail closed: a call is denied, a model call fails the loop.
+    Fail {
+        /// How it failed.
+        reason: String,
+    },
+}
+
+/// Says why an input was refused. It changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The loop has ended.
+    #[error("the loop has ended")]
+    Ended,
+    /// Nothing under this name is outstanding: it is stale, was answered before or never was.
+    #[error("no effect {0} is outstanding")]
+    NotOutstanding(EffectId),
+    /// No such decision is outstanding.
+    #[error("no decision {0:?} is outstanding")]
+    NotAsked(DecisionId),
+    /// A message with this id was accepted before.
+    #[error("a message with the id {0} was accepted before")]
+    Duplicate(QueueId),
+    /// The loop runs already, or has not begun.
+    #[error("the loop {loop_id} {why}")]
+    NotNow {
+        /// The loop.
+        loop_id: LoopId,
+        /// What is the case, as "has begun already".
+        why: &'static str,
+    },
+    /// The input makes no sense by itself.
+    #[error("{0}")]
+    IllShaped(String),
+}
+
+impl Effect {
+    /// Returns the effect's id; a decision has none.
+    #[must_use]
+    pub fn id(&self) -> Option<&EffectId> {
+        match self {
+            Self::CallModel(CallModel { id, .. })
+            | Self::RunTool(RunTool { id, .. })
+            | Self::Compact(Compact { id, .. })
+            | Self::AskApproval(AskApproval { id, .. }) => Some(id),
+            Self::Decide(..) => None,
+        }
+    }
+}

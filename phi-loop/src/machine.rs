@@ -1,0 +1,414 @@
+//! The machine: inputs in, events and effects out, and nothing else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use phi_types::{
+    Assembler, AttemptFacts, CompactionEnded, Configuration, Continuation, EffectId, Event,
+    EventKind, LoopId, ModelFailed, Outcome, ProviderError, ProviderErrorKind, Queue, Queued,
+    RawJson, SessionId, StopCause, Surface, ToolEnding, Transcript, Usage,
+};
+
+use crate::calls::Slot;
+use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject};
+use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
+
+mod inputs;
+mod outputs;
+
+/// What a loop begins with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Start {
+    /// The session.
+    pub session: SessionId,
+    /// The loop.
+    pub loop_id: LoopId,
+    /// The agent that runs it.
+    pub agent: Option<Arc<str>>,
+    /// The loop whose conversation it continues.
+    pub parent: Option<LoopId>,
+    /// In which way it continues.
+    pub continuation: Continuation,
+    /// The policy that it runs under.
+    pub configuration: Configuration,
+    /// What the caller wants to find again, as an object.
+    pub metadata: Option<RawJson>,
+    /// The conversation so far.
+    pub transcript: Transcript,
+    /// What the model is shown besides the conversation; at least one model.
+    pub surface: Surface,
+}
+
+impl Start {
+    /// Makes the start of the first loop of a session.
+    #[must_use]
+    pub fn new(session: SessionId, configuration: Configuration, surface: Surface) -> Self {
+        let loop_id = LoopId::numbered(&session, &configuration.id, 1);
+        Self {
+            session,
+            loop_id,
+            agent: None,
+            parent: None,
+            continuation: Continuation::Initial,
+            configuration,
+            metadata: None,
+            transcript: Transcript::new(),
+            surface,
+        }
+    }
+}
+
+/// The agent loop as a pure state machine.
+///
+/// [`Machine::handle`] takes what happened, [`Machine::poll`] hands out what to do. The state changes
+/// by events alone, and [`Machine::restore`] folds the same events to the same state.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    state: State,
+    /// What the first input announces; gone with it.
+    start: Option<Box<Start>>,
+    assembler: Assembler,
+    live_index: u64,
+    progress_index: BTreeMap<u64, u64>,
+    deciding_model: Option<DecisionId>,
+    deciding_tools: Vec<u32>,
+    batch: Vec<Event>,
+    aborts: Vec<EffectId>,
+    effects: Vec<Effect>,
+    outbox: VecDeque<Output>,
+}
+
+/// Two machines are equal if the same events led to them.
+impl PartialEq for Machine {
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+}
+
+impl Machine {
+    /// Makes a machine that awaits its first input: a prompt, or the word to continue.
+    #[must_use]
+    pub fn new(start: Start) -> Self {
+        let state = State::new(
+            start.session.clone(),
+            start.loop_id.clone(),
+            start.transcript.continued(),
+        );
+        Self::with_state(state, Some(Box::new(start)))
+    }
+
+    /// Folds the log of one loop into the machine that wrote it. `before` is the conversation that
+    /// the loop continues: empty for the first loop of a session.
+    ///
+    /// Nothing is outstanding by itself afterwards: [`Machine::resume`] goes on.
+    ///
+    /// # Errors
+    /// [`IllegalSequence`] for events that are not the log of one loop.
+    pub fn restore<'a>(
+        before: &Transcript,
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Self, IllegalSequence> {
+        let mut events = events.into_iter().peekable();
+        let Some(Event {
+            session,
+            loop_id: Some(loop_id),
+            ..
+        }) = events.peek()
+        else {
+            return Err(IllegalSequence::NotStarted);
+        };
+        let mut state = State::new(session.clone(), loop_id.clone(), before.continued());
+        for event in events {
+            state.apply(event)?;
+        }
+        Ok(Self::with_state(state, None))
+    }
+
+    fn with_state(state: State, start: Option<Box<Start>>) -> Self {
+        Self {
+            state,
+            start,
+            assembler: Assembler::new(),
+            live_index: 0,
+            progress_index: BTreeMap::new(),
+            deciding_model: None,
+            deciding_tools: Vec::new(),
+            batch: Vec::new(),
+            aborts: Vec::new(),
+            effects: Vec::new(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    /// Takes what happened. It never blocks and never panics.
+    ///
+    /// # Errors
+    /// [`Rejected`] says why the input was refused; it changed nothing.
+    pub fn handle(&mut self, now: DateTime<Utc>, input: Input) -> Result<(), Rejected> {
+        if matches!(self.state.phase, Phase::Ended(_)) {
+            return Err(Rejected::Ended);
+        }
+        match input {
+            Input::Delta(effect, delta) => self.on_delta(now, effect, delta)?,
+            Input::ToolProgress(effect, progress) => return self.on_progress(effect, progress),
+            Input::Prompt(messages) => self.on_prompt(now, messages)?,
+            Input::Continue => self.on_continue(now)?,
+            Input::Steer(id, message) => self.on_queued(now, id, Queue::Steering, message)?,
+            Input::FollowUp(id, message) => self.on_queued(now, id, Queue::FollowUp, message)?,
+            Input::ModelEnded(effect) => self.on_model_ended(now, &effect, None)?,
+            Input::ModelFailed(effect, error) => {
+                self.on_model_ended(now, &effect, Some(error))?;
+            }
+            Input::ToolEnded(effect, report) => self.on_tool_ended(now, &effect, report)?,
+            Input::Approval(effect, approval) => self.on_approval(now, effect, approval)?,
+            Input::Compacted(effect, block, usage) => {
+                self.on_compacted(now, &effect, block, usage)?;
+            }
+            Input::CompactionFailed(effect, reason) => {
+                self.compacting(&effect)?;
+                let failed = self.state.compaction_failed(reason);
+                self.emit(now, failed);
+            }
+            Input::Decided(id, verdict) => self.on_decided(now, id, verdict)?,
+            Input::SurfaceChanged(changed) => self.on_surface(now, changed)?,
+            Input::Timeout => self.on_timeout(now),
+            Input::Stop(reason) => self.on_stop(now, StopCause::Stop { reason })?,
+            Input::Cancel => self.on_stop(now, StopCause::Cancel {})?,
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    /// Hands out what to do next. `None`: it waits for an input, or has ended.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.outbox.pop_front()
+    }
+
+    /// Forgets what no log holds, as the end of a process does.
+    pub(crate) fn forget(&mut self) {
+        let state = State::new(
+            self.session().clone(),
+            self.loop_id().clone(),
+            Transcript::new(),
+        );
+        *self = Self::with_state(std::mem::replace(&mut self.state, state), None);
+    }
+
+    /// Goes on after a restore: what was open when the process ended is settled by effect class.
+    ///
+    /// An open model attempt ends as interrupted and a new one starts; pure and idempotent calls run
+    /// again under the same effect id; calls that must not run twice end as interrupted; questions
+    /// are asked again. A machine that awaits its prompt, or has ended, stays as it is.
+    pub fn resume(&mut self, now: DateTime<Utc>) {
+        self.settle(now);
+        self.advance(now);
+    }
+
+    /// Like [`Machine::resume`]; from then on the model is shown this surface. What differs from
+    /// the log is recorded, before the first request that uses it.
+    ///
+    /// # Errors
+    /// [`Rejected::IllShaped`] for a surface without a model.
+    pub fn resume_with(&mut self, now: DateTime<Utc>, surface: &Surface) -> Result<(), Rejected> {
+        if surface.models.is_empty() {
+            return Err(inputs::no_model());
+        }
+        self.settle(now);
+        if let Some(changed) = self.state.transcript.surface().difference(surface)
+            && self.outcome().is_none()
+        {
+            self.emit(now, EventKind::SurfaceChanged(Arc::new(changed)));
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    fn settle(&mut self, now: DateTime<Utc>) {
+        if matches!(
+            self.state.phase,
+            Phase::New | Phase::Started | Phase::Ended(_)
+        ) {
+            return;
+        }
+        self.emit(now, EventKind::Recovered(phi_types::Recovered::Restart {}));
+        let interrupted = "the process ended while the call ran";
+        match &self.state.phase {
+            Phase::Calling(Calling {
+                stage: Stage::InFlight { .. },
+                attempts,
+            }) => {
+                let facts = AttemptFacts {
+                    interrupted: true,
+                    ..AttemptFacts::default()
+                };
+                let error = ProviderError::new(ProviderErrorKind::Incomplete, interrupted);
+                let (attempt, retry_at) = (attempts.started, Some(now));
+                let failed = ModelFailed {
+                    attempt,
+                    error,
+                    facts,
+                    retry_at,
+                };
+                self.emit(now, EventKind::ModelFailed(failed));
+            }
+            Phase::Calling(Calling {
+                stage: Stage::Compacting { .. },
+                ..
+            }) => {
+                let entries = u64::try_from(self.state.transcript.view().len());
+                let (entries, usage) = (entries.unwrap_or(u64::MAX), Usage::default());
+                let ended = CompactionEnded {
+                    block: None,
+                    error: None,
+                    entries,
+                    usage,
+                };
+                self.emit(now, EventKind::CompactionEnded(ended));
+            }
+            Phase::Settling { .. } => self.resume_calls(now),
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Calling(_)
+            | Phase::Ended(_) => {}
+        }
+    }
+
+    fn resume_calls(&mut self, now: DateTime<Utc>) {
+        let Some(calls) = self.state.calls() else {
+            return;
+        };
+        let mut lost = Vec::new();
+        for (index, slot) in calls.slots() {
+            match slot {
+                Slot::Running(running) => match running.effect_class {
+                    phi_types::EffectClass::AtMostOnce => lost.push((index, running.clone())),
+                    phi_types::EffectClass::Pure | phi_types::EffectClass::Idempotent => {
+                        self.effects.extend(self.run_tool(running));
+                    }
+                },
+                Slot::Asking { .. } => self.effects.extend(self.ask(slot)),
+                Slot::Pending(_) | Slot::Approved(_) | Slot::Refused(..) | Slot::Ended => {}
+            }
+        }
+        for (index, running) in lost {
+            let text = "The process ended while this call ran. It is not known whether it took \
+                        effect, and it was not run again.";
+            let ending = ToolEnding::Interrupted;
+            let ended = self
+                .state
+                .answered(index, &running.call, Some(running.seq), ending, text);
+            self.emit_step(now, ended);
+        }
+    }
+
+    /// Returns when to call [`Machine::handle`] with [`Input::Timeout`].
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<DateTime<Utc>> {
+        let due = match &self.state.phase {
+            Phase::New | Phase::Started | Phase::Ended(_) => return None,
+            Phase::Calling(Calling {
+                stage: Stage::Due(at),
+                ..
+            }) => *at,
+            Phase::Settling { calls, .. } => calls
+                .running()
+                .filter_map(|(_, running)| running.deadline)
+                .min(),
+            Phase::Between { .. } | Phase::Calling(_) => None,
+        };
+        let wall = if self.state.waits_for_approval_only() || self.state.stop.is_some() {
+            None
+        } else {
+            self.state.wall_deadline()
+        };
+        due.into_iter().chain(wall).min()
+    }
+
+    /// Collects the effects that are under way, from the state alone: what a driver has to have
+    /// running, and what a resume has to settle.
+    #[must_use]
+    pub fn outstanding(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match &self.state.phase {
+            Phase::Calling(Calling {
+                stage: Stage::InFlight { seq, patch },
+                attempts,
+            }) => {
+                effects.extend(self.call_model(*seq, attempts.target, patch));
+            }
+            Phase::Calling(Calling {
+                stage: Stage::Compacting { seq },
+                ..
+            }) => {
+                effects.push(self.compact(*seq));
+            }
+            Phase::Calling(calling) => effects.extend(self.decide_model(calling)),
+            Phase::Settling { calls, .. } => {
+                for (index, slot) in calls.slots() {
+                    match slot {
+                        Slot::Running(running) => effects.extend(self.run_tool(running)),
+                        Slot::Asking { .. } => effects.extend(self.ask(slot)),
+                        Slot::Pending(call) if self.deciding_tools.contains(&index) => {
+                            let id = self.tool_decision(index);
+                            effects.push(Effect::Decide(id, Subject::Tool(Arc::clone(call))));
+                        }
+                        Slot::Pending(_) | Slot::Approved(_) | Slot::Refused(..) | Slot::Ended => {}
+                    }
+                }
+            }
+            Phase::New | Phase::Started | Phase::Between { .. } | Phase::Ended(_) => {}
+        }
+        effects
+    }
+
+    /// Names the input that must come first, if one must: `prompt`.
+    #[must_use]
+    pub fn awaits(&self) -> Option<&'static str> {
+        matches!(self.state.phase, Phase::New | Phase::Started).then_some("prompt")
+    }
+
+    /// Returns how the loop ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.state.phase {
+            Phase::Ended(outcome) => Some(outcome),
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Calling(_)
+            | Phase::Settling { .. } => None,
+        }
+    }
+
+    /// Returns the conversation, the queue and the usage.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.state.transcript
+    }
+
+    /// Returns the messages that arrived and did not find their place.
+    #[must_use]
+    pub fn undelivered(&self) -> &[Queued] {
+        self.state.transcript.queue()
+    }
+
+    /// Returns the session.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.state.session
+    }
+
+    /// Returns the loop.
+    #[must_use]
+    pub fn loop_id(&self) -> &LoopId {
+        &self.state.loop_id
+    }
+
+    /// Returns the cost of all attempts in US dollars, as far as prices are known.
+    #[must_use]
+    pub fn cost_usd(&self) -> f64 {
+        self.state.counts.cost_usd
+    }
+}

@@ -1,0 +1,591 @@
+//! What each input means: checked first, then written down as events.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use phi_types::{
+    Approval, ApprovalResolved, Assembler, AttemptFacts, CompactionBlock, CompactionEnded, Content,
+    Delta, EffectId, Entry, EventKind, Increment, LimitKind, Live, LoopStarted, Message,
+    MessageAdded, MessageQueued, ModelFailed, Outcome, ProviderError, ProviderErrorKind, Queue,
+    QueueId, StopCause, StopReason, StopRequested, SurfaceChanged, ToolEnded, ToolEnding,
+    ToolProgress, TurnStarted, TurnTrigger, Usage, UserMessage,
+};
+
+use super::Machine;
+use crate::calls::Slot;
+use crate::io::{DecisionId, Output, Rejected, ToolReport, Verdict};
+use crate::retry::{self, Plan};
+use crate::state::{Calling, Phase, Stage};
+
+impl Machine {
+    pub(super) fn on_prompt(
+        &mut self,
+        now: DateTime<Utc>,
+        messages: Vec<Arc<UserMessage>>,
+    ) -> Result<(), Rejected> {
+        if messages.is_empty() {
+            return Err(ill_shaped("a prompt has at least one message"));
+        }
+        for message in &messages {
+            check_message(message)?;
+        }
+        self.begin(now)?;
+        for message in messages {
+            let turn = self.state.turn_index();
+            let message = Message::User(message);
+            self.emit(
+                now,
+                EventKind::Message(MessageAdded {
+                    message,
+                    turn,
+                    queued: None,
+                }),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_continue(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
+        self.begin(now)?;
+        let index = self.state.turn_index();
+        let trigger = TurnTrigger::Continue;
+        self.emit(now, EventKind::TurnStarted(TurnStarted { index, trigger }));
+        Ok(())
+    }
+
+    /// Announces the loop, unless a restored log holds the announcement already.
+    fn begin(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
+        if !matches!(self.state.phase, Phase::New | Phase::Started) {
+            return Err(self.not_now("has begun already"));
+        }
+        let surface = match &self.start {
+            Some(start) => &start.surface,
+            None => self.state.transcript.surface(),
+        };
+        if surface.models.is_empty() {
+            return Err(ill_shaped(
+                "the surface names no model: give it at least one target",
+            ));
+        }
+        let Some(start) = self.start.take() else {
+            return Ok(());
+        };
+        self.emit(
+            now,
+            EventKind::LoopStarted(Arc::new(LoopStarted {
+                agent: start.agent,
+                parent: start.parent,
+                continuation: start.continuation,
+                configuration: start.configuration,
+                metadata: start.metadata,
+            })),
+        );
+        let surface = start.surface;
+        let all = SurfaceChanged {
+            system: Some(surface.system),
+            tools: Some(surface.tools),
+            models: Some(surface.models),
+            options: Some(surface.options),
+        };
+        self.emit(now, EventKind::SurfaceChanged(Arc::new(all)));
+        Ok(())
+    }
+
+    pub(super) fn on_queued(
+        &mut self,
+        now: DateTime<Utc>,
+        id: QueueId,
+        queue: Queue,
+        message: Arc<UserMessage>,
+    ) -> Result<(), Rejected> {
+        if matches!(self.state.phase, Phase::New) {
+            return Err(self.not_now("has not begun"));
+        }
+        if self.state.queue_ids.contains(&id) {
+            return Err(Rejected::Duplicate(id));
+        }
+        check_message(&message)?;
+        self.emit(
+            now,
+            EventKind::MessageQueued(MessageQueued { id, queue, message }),
+        );
+        Ok(())
+    }
+
+    pub(super) fn on_delta(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: EffectId,
+        delta: Delta,
+    ) -> Result<(), Rejected> {
+        self.check_in_flight(&effect)?;
+        if let Err(misplaced) = self.assembler.push(&delta) {
+            let calling = self.in_flight(&effect)?;
+            let error = ProviderError::new(ProviderErrorKind::Protocol, misplaced.to_string());
+            let failed = self.failed(&calling, error, now);
+            self.emit(now, EventKind::ModelFailed(failed));
+            self.aborts.push(effect);
+            return Ok(());
+        }
+        let index = self.live_index;
+        self.live_index += 1;
+        let increment = Increment::Delta(delta);
+        self.outbox.push_back(Output::Live(Live {
+            effect,
+            index,
+            increment,
+        }));
+        Ok(())
+    }
+
+    pub(super) fn on_progress(
+        &mut self,
+        effect: EffectId,
+        progress: ToolProgress,
+    ) -> Result<(), Rejected> {
+        self.running(&effect)?;
+        let next = self.progress_index.entry(effect.seq).or_default();
+        let index = *next;
+        *next += 1;
+        let increment = Increment::Progress(progress);
+        self.outbox.push_back(Output::Live(Live {
+            effect,
+            index,
+            increment,
+        }));
+        Ok(())
+    }
+
+    /// The stream of a model call is over, with an error or without.
+    pub(super) fn on_model_ended(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: &EffectId,
+        error: Option<ProviderError>,
+    ) -> Result<(), Rejected> {
+        let calling = self.in_flight(effect)?;
+        let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
+        let target = self.state.transcript.surface().models.get(target).cloned();
+        // After the finish nothing is missing: an error there takes nothing away.
+        let error = match (self.assembler.finish(), error) {
+            (Some(_), _) => self.silent_overflow(target.as_ref().and_then(|it| it.window_tokens)),
+            (None, Some(error)) => Some(error),
+            (None, None) => Some(ProviderError::new(
+                ProviderErrorKind::Incomplete,
+                "the stream ended before its finish reason",
+            )),
+        };
+        if let Some(error) = error {
+            let failed = self.failed(&calling, error, now);
+            self.emit(now, EventKind::ModelFailed(failed));
+            return Ok(());
+        }
+        let origin = target.map(|target| target.origin()).unwrap_or_default();
+        let assembler = std::mem::take(&mut self.assembler);
+        if let Some(message) = assembler.into_message(origin) {
+            let turn = self.state.turn_index();
+            let message = Message::Assistant(Arc::new(message));
+            self.emit(
+                now,
+                EventKind::Message(MessageAdded {
+                    message,
+                    turn,
+                    queued: None,
+                }),
+            );
+        }
+        Ok(())
+    }
+
+    /// An output limit with no output is an overflow that the provider did not name.
+    fn silent_overflow(&self, window_tokens: Option<u64>) -> Option<ProviderError> {
+        let reason = self.assembler.finish()?.stop_reason;
+        let full = match reason {
+            StopReason::ContextWindow => true,
+            StopReason::MaxTokens => {
+                window_tokens.is_some_and(|window| self.assembler.usage().total_tokens() >= window)
+            }
+            StopReason::EndTurn
+            | StopReason::ToolUse
+            | StopReason::StopSequence
+            | StopReason::PauseTurn
+            | StopReason::Refusal
+            | StopReason::ContentFilter
+            | StopReason::Cancelled
+            | StopReason::Other => false,
+        };
+        (full && !self.assembler.has_output()).then(|| {
+            let message = "the prompt fills the model's window and leaves no room for an answer";
+            ProviderError::new(ProviderErrorKind::ContextOverflow, message)
+        })
+    }
+
+    fn failed(&self, calling: &Calling, error: ProviderError, now: DateTime<Utc>) -> ModelFailed {
+        let facts = AttemptFacts {
+            output_seen: self.assembler.has_output(),
+            finish_seen: self.assembler.finish().is_some(),
+            interrupted: false,
+            usage: self.assembler.usage(),
+        };
+        let targets = self.state.transcript.surface().models.len();
+        let configuration = &self.state.configuration;
+        let retry_at = match retry::plan(
+            calling.attempts,
+            (&error, &facts),
+            targets,
+            configuration,
+            now,
+        ) {
+            Plan::Retry(_, at) => Some(at),
+            Plan::Compact(_) => Some(now),
+            Plan::GiveUp => None,
+        };
+        ModelFailed {
+            attempt: calling.attempts.started,
+            error,
+            facts,
+            retry_at,
+        }
+    }
+
+    pub(super) fn on_tool_ended(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: &EffectId,
+        report: ToolReport,
+    ) -> Result<(), Rejected> {
+        let index = self.running(effect)?;
+        let ToolReport {
+            ending,
+            result,
+            child,
+        } = report;
+        if !matches!(
+            ending,
+            ToolEnding::Finished | ToolEnding::Failed | ToolEnding::Invalid
+        ) {
+            return Err(ill_shaped(
+                "a tool reports that it finished, failed or found its arguments invalid",
+            ));
+        }
+        let call_id = match self.state.calls().and_then(|calls| calls.get(index)) {
+            Some(Slot::Running(running)) => Arc::clone(&running.call.id),
+            _ => return Err(Rejected::NotOutstanding(effect.clone())),
+        };
+        let started = Some(effect.seq);
+        let ended = ToolEnded {
+            index,
+            call_id,
+            started,
+            ending,
+            result,
+            child,
+        };
+        self.emit(now, EventKind::ToolEnded(ended));
+        Ok(())
+    }
+
+    pub(super) fn on_approval(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: EffectId,
+        approval: Approval,
+    ) -> Result<(), Rejected> {
+        let calls = self
+            .state
+            .calls()
+            .filter(|_| effect.loop_id == self.state.loop_id);
+        if calls
+            .and_then(|calls| calls.asking_under(effect.seq))
+            .is_none()
+        {
+            return Err(Rejected::NotOutstanding(effect));
+        }
+        let resolved = ApprovalResolved {
+            request: effect.seq,
+            approval,
+        };
+        self.emit(now, EventKind::ApprovalResolved(resolved));
+        Ok(())
+    }
+
+    pub(super) fn on_compacted(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: &EffectId,
+        block: CompactionBlock,
+        usage: Usage,
+    ) -> Result<(), Rejected> {
+        self.compacting(effect)?;
+        let kind = match self.check_block(&block) {
+            Ok(entries) => {
+                let (block, error) = (Some(block), None);
+                EventKind::CompactionEnded(CompactionEnded {
+                    block,
+                    error,
+                    entries,
+                    usage,
+                })
+            }
+            Err(why) => match self.state.compaction_failed(why) {
+                EventKind::CompactionEnded(ended) => {
+                    EventKind::CompactionEnded(CompactionEnded { usage, ..ended })
+                }
+                other => other,
+            },
+        };
+        self.emit(now, kind);
+        Ok(())
+    }
+
+    /// A block lies inside the view, makes it smaller and parts no call from its result.
+    fn check_block(&self, block: &CompactionBlock) -> Result<u64, String> {
+        let view = self.state.transcript.view();
+        let len = u64::try_from(view.len()).unwrap_or(u64::MAX);
+        let end = block
+            .first
+            .checked_add(block.count)
+            .filter(|end| *end <= len);
+        let Some(end) = end.filter(|_| block.count > 0) else {
+            let CompactionBlock { first, count, .. } = block;
+            return Err(format!(
+                "the block from {first}, {count} long, exceeds a view of {len}"
+            ));
+        };
+        let new = u64::try_from(block.replacement.len()).unwrap_or(u64::MAX);
+        if new >= block.count {
+            return Err("the replacement is not shorter than what it stands for".to_owned());
+        }
+        let entries = view.entries();
+        let is_results = |at: u64| {
+            let entry = usize::try_from(at).ok().and_then(|at| entries.get(at));
+            matches!(entry, Some(Entry::Results(_)))
+        };
+        if is_results(block.first) || is_results(end) {
+            return Err("the block parts tool calls from their results".to_owned());
+        }
+        Ok(len - block.count + new)
+    }
+
+    pub(super) fn on_decided(
+        &mut self,
+        now: DateTime<Utc>,
+        id: DecisionId,
+        verdict: Verdict,
+    ) -> Result<(), Rejected> {
+        if self.deciding_model == Some(id) {
+            self.deciding_model = None;
+            return self.decided_model(now, verdict);
+        }
+        let place = self
+            .deciding_tools
+            .iter()
+            .position(|index| self.tool_decision(*index) == id);
+        let pending = match self.state.calls().and_then(|calls| calls.get(id.index)) {
+            Some(Slot::Pending(call)) => Some(Arc::clone(call)),
+            _ => None,
+        };
+        let (Some(place), Some(call)) = (place, pending) else {
+            return Err(Rejected::NotAsked(id));
+        };
+        self.deciding_tools.swap_remove(place);
+        let step = self.state.decided_tool(id.index, &call, verdict);
+        self.emit_step(now, step);
+        Ok(())
+    }
+
+    fn decided_model(&mut self, now: DateTime<Utc>, verdict: Verdict) -> Result<(), Rejected> {
+        let Phase::Calling(calling) = &self.state.phase else {
+            return Ok(());
+        };
+        let calling = calling.clone();
+        let outcome = match verdict {
+            Verdict::Deny { reason } => Outcome::Rejected { reason },
+            Verdict::Fail { reason } => Outcome::Failed {
+                error: phi_types::LoopError::Hook { reason },
+            },
+            Verdict::Proceed | Verdict::Rewrite(_) | Verdict::Ask { .. } => {
+                let started = self
+                    .state
+                    .model_started(&calling, phi_types::ModelPatch::default());
+                self.emit(now, started);
+                return Ok(());
+            }
+            Verdict::Patch(patch) => {
+                let started = self.state.model_started(&calling, patch);
+                self.emit(now, started);
+                return Ok(());
+            }
+        };
+        let ended = self.state.turn_ended();
+        self.emit_step(now, ended);
+        let ended = self.state.loop_ended(outcome);
+        self.emit(now, ended);
+        Ok(())
+    }
+
+    pub(super) fn on_surface(
+        &mut self,
+        now: DateTime<Utc>,
+        changed: SurfaceChanged,
+    ) -> Result<(), Rejected> {
+        if matches!(self.state.phase, Phase::New) {
+            return Err(self.not_now("has not begun"));
+        }
+        if changed
+            .models
+            .as_ref()
+            .is_some_and(|models| models.is_empty())
+        {
+            return Err(ill_shaped(
+                "the surface names no model: give it at least one target",
+            ));
+        }
+        self.emit(now, EventKind::SurfaceChanged(Arc::new(changed)));
+        Ok(())
+    }
+
+    pub(super) fn on_timeout(&mut self, now: DateTime<Utc>) {
+        let wall = self
+            .state
+            .wall_deadline()
+            .filter(|_| self.state.stop.is_none());
+        let paused = self.state.waits_for_approval_only();
+        if !paused && wall.is_some_and(|at| at <= now) && self.awaits().is_none() {
+            let cause = StopCause::Limit {
+                limit: LimitKind::WallTime,
+            };
+            self.emit(now, EventKind::StopRequested(StopRequested { cause }));
+            return;
+        }
+        let Some(calls) = self.state.calls() else {
+            return;
+        };
+        let due = calls
+            .running()
+            .filter(|(_, it)| it.deadline.is_some_and(|at| at <= now));
+        let due: Vec<_> = due
+            .map(|(index, running)| (index, running.clone()))
+            .collect();
+        let allowed_ms = self.state.configuration.tools.timeout_ms.unwrap_or(0);
+        for (index, running) in due {
+            let text = format!("The call was stopped: it ran longer than {allowed_ms} ms.");
+            let ending = ToolEnding::TimedOut;
+            let ended = self
+                .state
+                .answered(index, &running.call, Some(running.seq), ending, &text);
+            self.emit_step(now, ended);
+        }
+    }
+
+    pub(super) fn on_stop(&mut self, now: DateTime<Utc>, cause: StopCause) -> Result<(), Rejected> {
+        if matches!(self.state.phase, Phase::New) {
+            return Err(self.not_now("has not begun"));
+        }
+        // A stop that waits can still become a cancel; a repeated request says nothing new.
+        let first = self.state.stop.is_none();
+        let harder = matches!(self.state.stop, Some(StopCause::Stop { .. }))
+            && matches!(cause, StopCause::Cancel {});
+        if first || harder {
+            self.emit(now, EventKind::StopRequested(StopRequested { cause }));
+        }
+        Ok(())
+    }
+
+    /// Ends the attempt in flight: text that was shown is kept.
+    pub(super) fn cut_attempt(&mut self, now: DateTime<Utc>, calling: &Calling) {
+        let assembler = std::mem::replace(&mut self.assembler, Assembler::new());
+        let facts = AttemptFacts {
+            output_seen: assembler.has_output(),
+            finish_seen: assembler.finish().is_some(),
+            interrupted: false,
+            usage: assembler.usage(),
+        };
+        let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
+        let target = self.state.transcript.surface().models.get(target);
+        let origin = target.map(phi_types::Target::origin).unwrap_or_default();
+        let kind = match assembler.into_cancelled(origin) {
+            Some(message) => EventKind::Message(MessageAdded {
+                message: Message::Assistant(Arc::new(message)),
+                turn: self.state.turn_index(),
+                queued: None,
+            }),
+            None => EventKind::ModelFailed(ModelFailed {
+                attempt: calling.attempts.started,
+                error: ProviderError::new(ProviderErrorKind::Cancelled, "the call was cancelled"),
+                facts,
+                retry_at: None,
+            }),
+        };
+        if let Stage::InFlight { seq, .. } = calling.stage {
+            self.aborts.push(self.effect_id(seq));
+        }
+        self.emit(now, kind);
+    }
+
+    fn check_in_flight(&self, effect: &EffectId) -> Result<(), Rejected> {
+        match &self.state.phase {
+            Phase::Calling(Calling {
+                stage: Stage::InFlight { seq, .. },
+                ..
+            }) if *seq == effect.seq && effect.loop_id == self.state.loop_id => Ok(()),
+            _ => Err(Rejected::NotOutstanding(effect.clone())),
+        }
+    }
+
+    fn in_flight(&self, effect: &EffectId) -> Result<Calling, Rejected> {
+        self.check_in_flight(effect)?;
+        match &self.state.phase {
+            Phase::Calling(calling) => Ok(calling.clone()),
+            _ => Err(Rejected::NotOutstanding(effect.clone())),
+        }
+    }
+
+    fn running(&self, effect: &EffectId) -> Result<u32, Rejected> {
+        let calls = self
+            .state
+            .calls()
+            .filter(|_| effect.loop_id == self.state.loop_id);
+        let running = calls.and_then(|calls| calls.running_under(effect.seq));
+        running
+            .map(|(index, _)| index)
+            .ok_or_else(|| Rejected::NotOutstanding(effect.clone()))
+    }
+
+    pub(super) fn compacting(&self, effect: &EffectId) -> Result<(), Rejected> {
+        match &self.state.phase {
+            Phase::Calling(Calling {
+                stage: Stage::Compacting { seq },
+                ..
+            }) if *seq == effect.seq && effect.loop_id == self.state.loop_id => Ok(()),
+            _ => Err(Rejected::NotOutstanding(effect.clone())),
+        }
+    }
+
+    fn not_now(&self, why: &'static str) -> Rejected {
+        Rejected::NotNow {
+            loop_id: self.state.loop_id.clone(),
+            why,
+        }
+    }
+}
+
+pub(super) fn no_model() -> Rejected {
+    ill_shaped("the surface names no model: give it at least one target")
+}
+
+/// No provider accepts a message without content.
+fn check_message(message: &UserMessage) -> Result<(), Rejected> {
+    let says_nothing = |content: &Content| match content {
+        Content::Text { text } => text.trim().is_empty(),
+        Content::Image { .. } => false,
+    };
+    if message.content.iter().all(says_nothing) {
+        return Err(ill_shaped("a message is empty: give it a text or an image"));
+    }
+    Ok(())
+}
+
+fn ill_shaped(why: &str) -> Rejected {
+    Rejected::IllShaped(why.to_owned())
+}

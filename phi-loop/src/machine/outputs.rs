@@ -1,0 +1,244 @@
+//! From events to outputs: one batch a step, then what to break off, then what to start.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use phi_types::{Assembler, EffectId, Event, EventKind, ModelPatch, Outcome, Point};
+
+use super::Machine;
+use crate::calls::{Running, Slot};
+use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
+use crate::request::request;
+use crate::state::{Calling, Phase, Stage};
+use crate::step::{Asked, Step, is_at_once};
+
+impl Machine {
+    /// Takes every step that is possible now and queues what came of it.
+    pub(super) fn advance(&mut self, now: DateTime<Utc>) {
+        loop {
+            if let Phase::Calling(
+                calling @ Calling {
+                    stage: Stage::InFlight { .. },
+                    ..
+                },
+            ) = &self.state.phase
+                && self.state.stop.as_ref().is_some_and(is_at_once)
+            {
+                let calling = calling.clone();
+                self.cut_attempt(now, &calling);
+                continue;
+            }
+            let points = &self.state.configuration.points;
+            let asked = Asked {
+                before_model: points.contains(&Point::BeforeModel),
+                before_tool: points.contains(&Point::BeforeTool),
+                model: self.deciding_model,
+                tools: &self.deciding_tools,
+            };
+            match self.state.step(&asked, now) {
+                Step::Wait => break,
+                Step::Emit(kind) => self.emit(now, kind),
+                Step::DecideModel => {
+                    let Phase::Calling(calling) = &self.state.phase else {
+                        break;
+                    };
+                    self.deciding_model = Some(DecisionId {
+                        seq: self.state.seq,
+                        index: 0,
+                    });
+                    self.effects.extend(self.decide_model(calling));
+                }
+                Step::DecideTool(index, call) => {
+                    self.deciding_tools.push(index);
+                    let id = self.tool_decision(index);
+                    self.effects.push(Effect::Decide(id, Subject::Tool(call)));
+                }
+            }
+        }
+        self.flush();
+    }
+
+    /// One batch, then aborts, then effects.
+    fn flush(&mut self) {
+        if !self.batch.is_empty() {
+            self.outbox
+                .push_back(Output::Events(std::mem::take(&mut self.batch)));
+        }
+        self.outbox.extend(self.aborts.drain(..).map(Output::Abort));
+        self.outbox
+            .extend(self.effects.drain(..).map(Output::Effect));
+    }
+
+    pub(super) fn emit_step(&mut self, now: DateTime<Utc>, step: Step) {
+        if let Step::Emit(kind) = step {
+            self.emit(now, kind);
+        }
+    }
+
+    /// Writes one event down, folds it in and notes what it starts or breaks off.
+    pub(super) fn emit(&mut self, now: DateTime<Utc>, kind: EventKind) {
+        self.before_apply(&kind);
+        let event = Event {
+            session: self.state.session.clone(),
+            loop_id: Some(self.state.loop_id.clone()),
+            seq: self.state.seq + 1,
+            at: now,
+            kind,
+        };
+        if let Err(error) = self.state.apply(&event) {
+            // The state decides what is written, so this is a defect of the machine itself.
+            debug_assert!(
+                false,
+                "the machine wrote an event that it cannot fold: {error}"
+            );
+            self.state.phase = Phase::Ended(Outcome::Aborted {
+                reason: error.to_string(),
+            });
+            return;
+        }
+        self.after_apply(&event);
+        self.batch.push(event);
+    }
+
+    fn before_apply(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::ToolEnded(ended) => {
+                self.deciding_tools.retain(|index| *index != ended.index);
+                let slot = self.state.calls().and_then(|calls| calls.get(ended.index));
+                let seq = match slot {
+                    // A report from outside ends the effect by itself.
+                    Some(Slot::Running(running)) if !is_report(ended.ending) => Some(running.seq),
+                    Some(Slot::Asking { request, .. }) => Some(*request),
+                    _ => None,
+                };
+                let abort = seq.map(|seq| self.effect_id(seq));
+                self.aborts.extend(abort);
+                if let Some(seq) = ended.started {
+                    self.progress_index.remove(&seq);
+                }
+            }
+            EventKind::CompactionEnded(_) if self.state.stop.as_ref().is_some_and(is_at_once) => {
+                if let Phase::Calling(Calling {
+                    stage: Stage::Compacting { seq },
+                    ..
+                }) = &self.state.phase
+                {
+                    let abort = self.effect_id(*seq);
+                    self.aborts.push(abort);
+                }
+            }
+            EventKind::TurnEnded(_) => self.deciding_model = None,
+            _ => {}
+        }
+    }
+
+    fn after_apply(&mut self, event: &Event) {
+        let seq = event.seq;
+        match &event.kind {
+            EventKind::ModelStarted(started) => {
+                self.assembler = Assembler::new();
+                self.live_index = 0;
+                self.deciding_model = None;
+                self.effects
+                    .extend(self.call_model(seq, started.target, &started.patch));
+            }
+            EventKind::CompactionStarted(_) => self.effects.push(self.compact(seq)),
+            EventKind::ToolStarted(started) => {
+                let calls = self.state.calls();
+                let slot = calls.and_then(|calls| calls.get(started.index));
+                if let Some(Slot::Running(running)) = slot {
+                    self.effects.extend(self.run_tool(running));
+                }
+            }
+            EventKind::ApprovalRequested(asked) => {
+                let calls = self.state.calls();
+                let slot = calls.and_then(|calls| calls.get(asked.index));
+                self.effects.extend(slot.and_then(|slot| self.ask(slot)));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn call_model(&self, seq: u64, index: u32, patch: &ModelPatch) -> Option<Effect> {
+        let models = &self.state.transcript.surface().models;
+        let target = models.get(usize::try_from(index).ok()?)?.clone();
+        let request = request(&self.state, index, patch)?;
+        let id = self.effect_id(seq);
+        Some(Effect::CallModel(CallModel {
+            id,
+            index,
+            target,
+            request,
+        }))
+    }
+
+    pub(super) fn run_tool(&self, running: &Running) -> Option<Effect> {
+        let call = Arc::clone(&running.call);
+        let arguments = call.arguments.object()?.clone();
+        Some(Effect::RunTool(RunTool {
+            id: self.effect_id(running.seq),
+            call,
+            arguments,
+        }))
+    }
+
+    pub(super) fn ask(&self, slot: &Slot) -> Option<Effect> {
+        let Slot::Asking {
+            request,
+            call,
+            question,
+        } = slot
+        else {
+            return None;
+        };
+        Some(Effect::AskApproval(AskApproval {
+            id: self.effect_id(*request),
+            tool: Arc::clone(&call.name),
+            arguments: call.arguments.object()?.clone(),
+            question: question.clone(),
+        }))
+    }
+
+    pub(super) fn compact(&self, seq: u64) -> Effect {
+        let models = &self.state.transcript.surface().models;
+        let window_tokens = models.first().and_then(|target| target.window_tokens);
+        let view = self.state.transcript.view().clone();
+        Effect::Compact(Compact {
+            id: self.effect_id(seq),
+            view,
+            window_tokens,
+        })
+    }
+
+    pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
+        let id = self.deciding_model?;
+        let patch = ModelPatch::default();
+        let request = request(&self.state, calling.attempts.target, &patch)?;
+        Some(Effect::Decide(id, Subject::Model(request)))
+    }
+
+    /// Names the decision about a call after the message that asks for it.
+    pub(super) fn tool_decision(&self, index: u32) -> DecisionId {
+        let seq = match &self.state.phase {
+            Phase::Settling { message_seq, .. } => *message_seq,
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Calling(_)
+            | Phase::Ended(_) => 0,
+        };
+        DecisionId { seq, index }
+    }
+
+    pub(super) fn effect_id(&self, seq: u64) -> EffectId {
+        EffectId {
+            loop_id: self.state.loop_id.clone(),
+            seq,
+        }
+    }
+}
+
+fn is_report(ending: phi_types::ToolEnding) -> bool {
+    use phi_types::ToolEnding as E;
+    matches!(ending, E::Finished | E::Failed | E::Invalid)
+}

@@ -1,0 +1,426 @@
+//! What comes next: at most one event at a time, decided from the state alone.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use phi_types::{
+    ApprovalRequested, Arguments, CompactionEnded, CompactionStarted, EventKind, LimitKind,
+    LimitWarning, LoopEnded, LoopError, LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted,
+    Outcome, Queue, Queued, RawJson, StopCause, StopReason, ToolCall, ToolEnded, ToolEnding,
+    ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage,
+};
+
+use crate::calls::Slot;
+use crate::io::{DecisionId, Verdict};
+use crate::request::request_digest;
+use crate::state::{Answer, Calling, Phase, Stage, State};
+
+/// What comes next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something happens: write this and look again.
+    Emit(EventKind),
+    /// The hooks have to decide about the next model call.
+    DecideModel,
+    /// The hooks have to decide about this call.
+    DecideTool(u32, Arc<ToolCall>),
+    /// Nothing, until an input comes.
+    Wait,
+}
+
+/// What a step may know besides the state; none of it survives a crash.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    /// Whether hooks decide about model calls.
+    pub(crate) before_model: bool,
+    /// Whether hooks decide about tool calls.
+    pub(crate) before_tool: bool,
+    /// The decision about the next model call, while it is outstanding.
+    pub(crate) model: Option<DecisionId>,
+    /// The calls about which a decision is outstanding.
+    pub(crate) tools: &'a [u32],
+}
+
+impl State {
+    /// Decides what comes next.
+    pub(crate) fn step(&self, asked: &Asked<'_>, now: DateTime<Utc>) -> Step {
+        match &self.phase {
+            Phase::New | Phase::Ended(_) => Step::Wait,
+            Phase::Started => match &self.stop {
+                Some(cause) => Step::Emit(self.loop_ended(stopped(cause))),
+                None => Step::Wait,
+            },
+            Phase::Between { trigger, answer } => self.step_between(*trigger, answer),
+            Phase::Calling(calling) => self.step_calling(calling, asked, now),
+            Phase::Settling { .. } => self.step_settling(asked),
+        }
+    }
+
+    fn step_between(&self, trigger: Option<TurnTrigger>, answer: &Answer) -> Step {
+        let end = |outcome| Step::Emit(self.loop_ended(outcome));
+        if let Some(cause) = self.stop.as_ref().filter(|cause| is_at_once(cause)) {
+            return end(stopped(cause));
+        }
+        if let Answer::Failed(error) = answer {
+            return end(Outcome::Failed {
+                error: error.clone(),
+            });
+        }
+        if let Some(limit) = self.counts.grace {
+            return end(Outcome::LimitReached { limit });
+        }
+        let queue = self.transcript.queue();
+        if let (Some(cause), true) = (&self.stop, trigger.is_some() || !queue.is_empty()) {
+            return end(stopped(cause));
+        }
+        let waiting = next_queued(queue, trigger.is_none());
+        if trigger.is_none() {
+            let outcome = outcome_of(answer);
+            if waiting.is_none() || matches!(outcome, Outcome::Failed { .. }) {
+                return end(outcome);
+            }
+        }
+        if let Some(limit) = self.limit_reached() {
+            if self.configuration.grace_turn && self.counts.turns > 0 {
+                return self.turn_started(self.counts.turns, TurnTrigger::Grace);
+            }
+            return end(Outcome::LimitReached { limit });
+        }
+        if let Some(limit) = self.limit_near() {
+            return Step::Emit(EventKind::LimitWarning(LimitWarning { limit }));
+        }
+        match (waiting, trigger) {
+            (Some(queued), _) => self.delivered(queued),
+            (None, Some(trigger)) => self.turn_started(self.turn_index(), trigger),
+            (None, None) => Step::Wait,
+        }
+    }
+
+    fn step_calling(&self, calling: &Calling, asked: &Asked<'_>, now: DateTime<Utc>) -> Step {
+        let at_once = self.stop.as_ref().is_some_and(is_at_once);
+        match &calling.stage {
+            Stage::InFlight { .. } => Step::Wait,
+            Stage::GivenUp(_) | Stage::Cut => self.turn_ended(),
+            _ if self.stop.is_some() && !matches!(calling.stage, Stage::Compacting { .. }) => {
+                self.turn_ended()
+            }
+            Stage::Compacting { .. } if at_once => {
+                Step::Emit(self.compaction_failed("the loop was cancelled".to_owned()))
+            }
+            Stage::Compacting { .. } => Step::Wait,
+            Stage::Overflowed => {
+                let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
+                Step::Emit(EventKind::CompactionStarted(CompactionStarted { entries }))
+            }
+            Stage::Due(at) if at.is_some_and(|at| at > now) => Step::Wait,
+            Stage::Due(_) if asked.model.is_some() => Step::Wait,
+            Stage::Due(_) => match next_queued(self.transcript.queue(), false) {
+                Some(queued) => self.delivered(queued),
+                None if asked.before_model => Step::DecideModel,
+                None => Step::Emit(self.model_started(calling, ModelPatch::default())),
+            },
+        }
+    }
+
+    /// Announces the next attempt.
+    pub(crate) fn model_started(&self, calling: &Calling, patch: ModelPatch) -> EventKind {
+        // The list of models may have become shorter since the attempt was planned.
+        let models = self.transcript.surface().models.len();
+        let planned = calling.attempts.target;
+        let target = if usize::try_from(planned).is_ok_and(|at| at < models) {
+            planned
+        } else {
+            0
+        };
+        let request_digest = request_digest(self, target, &patch);
+        let attempt = calling.attempts.started.saturating_add(1);
+        EventKind::ModelStarted(ModelStarted {
+            attempt,
+            target,
+            patch,
+            request_digest,
+        })
+    }
+
+    fn step_settling(&self, asked: &Asked<'_>) -> Step {
+        let Phase::Settling { calls, .. } = &self.phase else {
+            return Step::Wait;
+        };
+        if calls.all_ended() {
+            return self.turn_ended();
+        }
+        if self.stop.as_ref().is_some_and(is_at_once) {
+            let mut open = calls
+                .slots()
+                .filter_map(|(index, slot)| Some((index, slot.open()?)));
+            return open.next().map_or(Step::Wait, |(index, (started, call))| {
+                let text = "The call was cancelled.";
+                self.answered(index, call, started, ToolEnding::Cancelled, text)
+            });
+        }
+        let settled = calls.decided().find_map(|(index, slot)| match slot {
+            Slot::Approved(call) => Some(self.tool_started(index, call)),
+            Slot::Refused(call, reason) => {
+                Some(self.answered(index, call, None, ToolEnding::Denied, reason))
+            }
+            Slot::Asking { call, .. } => {
+                let why = self.why_skip()?;
+                Some(self.answered(index, call, None, ToolEnding::Skipped, &why))
+            }
+            Slot::Pending(_) | Slot::Running(_) | Slot::Ended => None,
+        });
+        if let Some(step) = settled {
+            return step;
+        }
+        if let Some(times) = self.repeated_too_often() {
+            let repeated = self.counts.repeated.as_ref();
+            let tool = repeated.map_or_else(|| Arc::from(""), |it| Arc::clone(&it.call.name));
+            return Step::Emit(EventKind::LoopStuck(LoopStuck { tool, times }));
+        }
+        let skip = self.why_skip();
+        for (index, call) in calls.pending() {
+            if let Some(why) = &skip {
+                return self.answered(index, call, None, ToolEnding::Skipped, why);
+            }
+            if asked.tools.contains(&index) {
+                continue;
+            }
+            return self.step_pending(index, call, asked);
+        }
+        Step::Wait
+    }
+
+    fn step_pending(&self, index: u32, call: &Arc<ToolCall>, asked: &Asked<'_>) -> Step {
+        let Phase::Settling { calls, .. } = &self.phase else {
+            return Step::Wait;
+        };
+        if let Arguments::Malformed { error, .. } = &call.arguments {
+            return self.answered(index, call, None, ToolEnding::Invalid, error);
+        }
+        if self.offered(&call.name).is_none() {
+            return self.answered(index, call, None, ToolEnding::Invalid, &self.unknown(call));
+        }
+        if self.tool_calls_used_up() {
+            let why = "The call did not run: the limit of tool calls is reached.";
+            return self.answered(index, call, None, ToolEnding::Skipped, why);
+        }
+        if !calls.has_room_for(index, asked.tools.len(), self.configuration.tools.execution) {
+            return Step::Wait;
+        }
+        if asked.before_tool {
+            return Step::DecideTool(index, Arc::clone(call));
+        }
+        self.tool_started(index, call)
+    }
+
+    /// Records that the view could not be made smaller.
+    pub(crate) fn compaction_failed(&self, error: String) -> EventKind {
+        let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
+        let (error, usage) = (Some(error), Usage::default());
+        EventKind::CompactionEnded(CompactionEnded {
+            block: None,
+            error,
+            entries,
+            usage,
+        })
+    }
+
+    /// Turns what the hooks decided about a call into the event that records it.
+    pub(crate) fn decided_tool(&self, index: u32, call: &Arc<ToolCall>, verdict: Verdict) -> Step {
+        match verdict {
+            Verdict::Proceed | Verdict::Patch(_) => self.tool_started(index, call),
+            Verdict::Rewrite(arguments) => match rewritten(call, arguments) {
+                Some(call) => self.tool_started(index, &call),
+                None => self.answered(index, call, None, ToolEnding::Denied, NO_OBJECT),
+            },
+            Verdict::Ask {
+                question,
+                arguments,
+            } => {
+                let asked = match arguments {
+                    Some(arguments) => rewritten(call, arguments),
+                    None => Some(Arc::clone(call)),
+                };
+                let Some(call) = asked else {
+                    return self.answered(index, call, None, ToolEnding::Denied, NO_OBJECT);
+                };
+                Step::Emit(EventKind::ApprovalRequested(ApprovalRequested {
+                    index,
+                    call,
+                    question,
+                }))
+            }
+            Verdict::Deny { reason } | Verdict::Fail { reason } => {
+                self.answered(index, call, None, ToolEnding::Denied, &reason)
+            }
+        }
+    }
+
+    /// Records the result of a call that the loop itself answers.
+    pub(crate) fn answered(
+        &self,
+        index: u32,
+        call: &ToolCall,
+        started: Option<u64>,
+        ending: ToolEnding,
+        text: &str,
+    ) -> Step {
+        Step::Emit(EventKind::ToolEnded(ToolEnded {
+            index,
+            call_id: Arc::clone(&call.id),
+            started,
+            ending,
+            result: Arc::new(ToolResult::error(text)),
+            child: None,
+        }))
+    }
+
+    fn tool_started(&self, index: u32, call: &Arc<ToolCall>) -> Step {
+        let Some(effect_class) = self.offered(&call.name) else {
+            return self.answered(index, call, None, ToolEnding::Invalid, &self.unknown(call));
+        };
+        let call = Arc::clone(call);
+        Step::Emit(EventKind::ToolStarted(ToolStarted {
+            index,
+            call,
+            effect_class,
+        }))
+    }
+
+    fn unknown(&self, call: &ToolCall) -> String {
+        let tools = self.transcript.surface().tools.iter();
+        let known: Vec<&str> = tools
+            .map(|spec| &*spec.name)
+            .filter(|name| self.offered(name).is_some())
+            .collect();
+        if known.is_empty() {
+            return format!(
+                "There is no tool named {:?}: no tool is available now.",
+                call.name
+            );
+        }
+        format!(
+            "There is no tool named {:?}. The tools are: {}.",
+            call.name,
+            known.join(", ")
+        )
+    }
+
+    /// Says why calls that have not started are not started any more.
+    fn why_skip(&self) -> Option<String> {
+        if let Some(StopCause::Stop { reason }) = &self.stop {
+            return Some(format!(
+                "The call did not run: the loop is stopped ({reason})."
+            ));
+        }
+        if self.counts.stuck {
+            return Some("The call did not run: it repeats the calls before it.".to_owned());
+        }
+        next_queued(self.transcript.queue(), false)
+            .map(|_| "The call did not run: a message from the user came first.".to_owned())
+    }
+
+    fn delivered(&self, queued: &Queued) -> Step {
+        Step::Emit(EventKind::Message(MessageAdded {
+            message: Message::User(Arc::clone(&queued.message)),
+            turn: self.turn_index(),
+            queued: Some(queued.id.clone()),
+        }))
+    }
+
+    fn turn_started(&self, index: u32, trigger: TurnTrigger) -> Step {
+        Step::Emit(EventKind::TurnStarted(TurnStarted { index, trigger }))
+    }
+
+    pub(crate) fn turn_ended(&self) -> Step {
+        let usage = self.transcript.turn_usage();
+        Step::Emit(EventKind::TurnEnded(TurnEnded {
+            index: self.counts.turns,
+            usage,
+        }))
+    }
+
+    pub(crate) fn loop_ended(&self, outcome: Outcome) -> EventKind {
+        let usage = self.transcript.usage();
+        EventKind::LoopEnded(LoopEnded {
+            outcome,
+            usage,
+            inputs_digest: self.inputs_digest,
+        })
+    }
+}
+
+const NO_OBJECT: &str = "A hook rewrote the arguments to something that is no JSON object.";
+
+fn rewritten(call: &ToolCall, arguments: RawJson) -> Option<Arc<ToolCall>> {
+    let arguments = arguments
+        .is_object()
+        .then_some(Arguments::Object(arguments))?;
+    Some(Arc::new(ToolCall {
+        arguments,
+        ..call.clone()
+    }))
+}
+
+/// Says whether the loop ends without waiting for what runs.
+pub(crate) fn is_at_once(cause: &StopCause) -> bool {
+    match cause {
+        StopCause::Cancel {} | StopCause::Limit { .. } => true,
+        StopCause::Stop { .. } => false,
+    }
+}
+
+fn stopped(cause: &StopCause) -> Outcome {
+    match cause {
+        StopCause::Cancel {} => Outcome::Cancelled {},
+        StopCause::Limit { limit } => Outcome::LimitReached { limit: *limit },
+        StopCause::Stop { reason } => Outcome::Aborted {
+            reason: reason.clone(),
+        },
+    }
+}
+
+/// Finds the message that joins now: every steering message, and a follow-up where the loop would
+/// end.
+fn next_queued(queue: &[Queued], follow_up: bool) -> Option<&Queued> {
+    let steering = queue.iter().find(|queued| queued.queue == Queue::Steering);
+    steering.or_else(|| queue.first().filter(|_| follow_up))
+}
+
+/// Says how a loop ends whose model gave this answer and asked for nothing.
+fn outcome_of(answer: &Answer) -> Outcome {
+    let (reason, raw) = match answer {
+        Answer::None => {
+            let reason = "the turn ended without an answer".to_owned();
+            return Outcome::Aborted { reason };
+        }
+        Answer::Failed(error) => {
+            return Outcome::Failed {
+                error: error.clone(),
+            };
+        }
+        Answer::Stopped(reason, raw) => (*reason, raw),
+    };
+    let stopped = |word: &str| {
+        let reason = raw.clone().unwrap_or_else(|| word.to_owned());
+        Outcome::Failed {
+            error: LoopError::Stopped { reason },
+        }
+    };
+    match reason {
+        StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse => {
+            Outcome::Completed {}
+        }
+        StopReason::PauseTurn => Outcome::Completed {},
+        StopReason::MaxTokens => Outcome::LimitReached {
+            limit: LimitKind::OutputTokens,
+        },
+        StopReason::ContextWindow => Outcome::LimitReached {
+            limit: LimitKind::ContextWindow,
+        },
+        StopReason::Refusal => stopped("refusal"),
+        StopReason::ContentFilter => stopped("content_filter"),
+        StopReason::Cancelled => Outcome::Cancelled {},
+        StopReason::Other => stopped("other"),
+    }
+}
