@@ -7,6 +7,8 @@ mod classify;
 #[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod error_body;
 mod limits;
+#[cfg(feature = "openai-chat")]
+pub mod openai_chat;
 #[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod retry_after;
 mod sse;

@@ -1,0 +1,229 @@
+//! Writes the body of a request.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use phi_types::{Options, Origin, RawJson, Request, Thinking, ToolChoice, ToolSpec};
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::messages::MessageWriter;
+use super::quirks::{OutputLimit, Quirks, StreamUsage};
+use super::surrogates::repaired;
+use crate::wire::{Delivery, EncodeError};
+
+/// The fields of a body in order, as JSON. `messages` is the last one, so that a conversation that
+/// only grew gives a body whose beginning did not change.
+#[derive(Debug, Default)]
+struct Fields<'r> {
+    fields: Vec<(Cow<'r, str>, Cow<'r, str>)>,
+}
+
+impl<'r> Fields<'r> {
+    fn add<T: Serialize + ?Sized>(&mut self, name: &'r str, value: &T) -> serde_json::Result<()> {
+        let json = serde_json::to_string(value)?;
+        self.fields.push((Cow::Borrowed(name), Cow::Owned(json)));
+        Ok(())
+    }
+
+    fn add_some<T: Serialize>(
+        &mut self,
+        name: &'r str,
+        value: Option<T>,
+    ) -> serde_json::Result<()> {
+        value.map_or(Ok(()), |value| self.add(name, &value))
+    }
+
+    /// Adds a field, or replaces it where it stands.
+    fn merge(&mut self, name: String, json: &str) {
+        let json = Cow::Owned(repaired(json).into_owned());
+        match self.fields.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, value)) => *value = json,
+            None => self.fields.push((Cow::Owned(name), json)),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Cow<'r, str>> {
+        let at = self.fields.iter().position(|(known, _)| known == name)?;
+        Some(self.fields.remove(at).1)
+    }
+}
+
+/// Writes the body of a request to `origin`.
+pub(super) fn body(
+    request: &Request,
+    origin: &Origin,
+    quirks: Quirks,
+    delivery: Delivery,
+) -> Result<Vec<u8>, EncodeError> {
+    let mut fields = Fields::default();
+    options(&mut fields, request, quirks, delivery).map_err(|error| unwritable(0, &error))?;
+    if !request.tools.is_empty() {
+        let tools: Vec<Tool<'_>> = request
+            .tools
+            .iter()
+            .map(Tool::of)
+            .collect::<Result<_, _>>()?;
+        let added = fields.add("tools", &tools);
+        added.map_err(|error| unwritable(0, &error))?;
+    }
+    if let Some(extra) = &request.options.extra {
+        let extra: BTreeMap<String, &RawValue> =
+            serde_json::from_str(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject {
+                found: kind_of(extra),
+            })?;
+        for (name, value) in extra {
+            fields.merge(name, value.get());
+        }
+    }
+    let messages = match fields.take("messages") {
+        Some(given) => given.into_owned().into_bytes(),
+        None => messages(request, origin, quirks)?,
+    };
+    Ok(join(&fields, &messages))
+}
+
+fn options<'r>(
+    fields: &mut Fields<'r>,
+    request: &'r Request,
+    quirks: Quirks,
+    delivery: Delivery,
+) -> serde_json::Result<()> {
+    let options = &*request.options;
+    let is_streamed = delivery == Delivery::Streamed;
+    fields.add("model", &*request.model)?;
+    fields.add("stream", &is_streamed)?;
+    if is_streamed && quirks.stream_usage == StreamUsage::Asked {
+        fields.add("stream_options", &json!({"include_usage": true}))?;
+    }
+    let limit = match quirks.output_limit {
+        OutputLimit::MaxCompletionTokens => "max_completion_tokens",
+        OutputLimit::MaxTokens => "max_tokens",
+    };
+    fields.add_some(limit, options.output_tokens_max)?;
+    fields.add_some("temperature", options.temperature)?;
+    fields.add_some("top_p", options.top_p)?;
+    if !options.stop_sequences.is_empty() {
+        fields.add("stop", &options.stop_sequences)?;
+    }
+    fields.add_some("reasoning_effort", effort(options))?;
+    if !request.tools.is_empty() {
+        fields.add_some("tool_choice", options.tool_choice.as_ref().map(choice))?;
+        fields.add_some("parallel_tool_calls", options.parallel_tool_calls)?;
+    }
+    Ok(())
+}
+
+/// The protocol has words for the amount of reasoning, no budget.
+fn effort(options: &Options) -> Option<&'static str> {
+    match options.thinking? {
+        Thinking::Off | Thinking::BudgetTokens(0) => Some("none"),
+        Thinking::Adaptive => None,
+        Thinking::Low | Thinking::BudgetTokens(1..=4_096) => Some("low"),
+        Thinking::Medium | Thinking::BudgetTokens(4_097..=16_384) => Some("medium"),
+        Thinking::High | Thinking::BudgetTokens(_) => Some("high"),
+    }
+}
+
+fn choice(choice: &ToolChoice) -> serde_json::Value {
+    match choice {
+        ToolChoice::Auto => json!("auto"),
+        ToolChoice::None => json!("none"),
+        ToolChoice::Required => json!("required"),
+        ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Tool<'r> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'r>,
+}
+
+#[derive(Debug, Serialize)]
+struct Function<'r> {
+    name: &'r str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'r str,
+    parameters: RawJson,
+}
+
+impl<'r> Tool<'r> {
+    fn of(spec: &'r ToolSpec) -> Result<Self, EncodeError> {
+        let not_an_object = || EncodeError::SchemaNotAnObject {
+            tool: spec.name.to_string(),
+        };
+        if !spec.input_schema.is_object() {
+            return Err(not_an_object());
+        }
+        let parameters = match repaired(spec.input_schema.as_str()) {
+            Cow::Borrowed(_) => spec.input_schema.clone(),
+            Cow::Owned(json) => RawJson::parse(&json).map_err(|_| not_an_object())?,
+        };
+        Ok(Self {
+            kind: "function",
+            function: Function {
+                name: &spec.name,
+                description: &spec.description,
+                parameters,
+            },
+        })
+    }
+}
+
+fn messages(request: &Request, origin: &Origin, quirks: Quirks) -> Result<Vec<u8>, EncodeError> {
+    let entries = request.view.entries();
+    let has_tools = !request.tools.is_empty();
+    let mut writer = MessageWriter::new(quirks, origin, has_tools);
+    let system = writer.system(&request.system);
+    system.map_err(|error| unwritable(0, &error))?;
+    let before = writer.len();
+    for (index, entry) in entries.iter().enumerate() {
+        let next = entries.get(index + 1).copied();
+        let written = writer.entry(entry, next);
+        written.map_err(|error| unwritable(index, &error))?;
+    }
+    if writer.len() == before {
+        return Err(EncodeError::NothingToSend);
+    }
+    Ok(writer.into_list())
+}
+
+fn join(fields: &Fields<'_>, messages: &[u8]) -> Vec<u8> {
+    let of_fields: usize = fields
+        .fields
+        .iter()
+        .map(|(name, json)| name.len() + json.len() + 8)
+        .sum();
+    let mut body = Vec::with_capacity(of_fields + messages.len() + 16);
+    body.push(b'{');
+    for (name, json) in &fields.fields {
+        let name = serde_json::Value::from(&**name).to_string();
+        for piece in [&*name, ":", json, ","] {
+            body.extend_from_slice(piece.as_bytes());
+        }
+    }
+    body.extend_from_slice(b"\"messages\":");
+    body.extend_from_slice(messages);
+    body.push(b'}');
+    body
+}
+
+fn unwritable(index: usize, error: &serde_json::Error) -> EncodeError {
+    EncodeError::Unwritable {
+        index,
+        reason: error.to_string(),
+    }
+}
+
+fn kind_of(json: &RawJson) -> &'static str {
+    match json.as_str().trim_start().bytes().next() {
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}

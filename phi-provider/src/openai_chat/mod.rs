@@ -1,0 +1,153 @@
+//! The wire of OpenAI Chat Completions, which many services speak.
+
+mod answer;
+mod call_ids;
+mod calls;
+mod chunk;
+mod decode;
+mod details;
+mod encode;
+mod facts;
+mod finish;
+mod lenient;
+mod messages;
+mod quirks;
+mod scan;
+mod surrogates;
+mod usage;
+
+use phi_types::{Identity, Origin, Request};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::body::BodyDecoder;
+use crate::limits::Limits;
+use crate::wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, ResponseHead, Wire};
+use decode::ChatReader;
+pub use quirks::{
+    CallIds, Credential, EmptyContent, OutputLimit, Quirks, ReasoningReplay, StreamUsage,
+    SystemRole, ToolImages,
+};
+
+/// The codec of OpenAI Chat Completions.
+///
+/// One decoder reads streams and whole answers of OpenAI, Azure OpenAI and the services that follow
+/// them. Where they accept different requests, [`Quirks`] say which.
+///
+/// Reasoning goes back to the service and model that wrote it and nowhere else. Images of tool
+/// results follow them in a user message. Answers beside the first choice are not read.
+#[derive(Debug, Clone)]
+pub struct OpenAiChat {
+    url: String,
+    provider: String,
+    delivery: Delivery,
+    limits: Limits,
+    quirks: Quirks,
+}
+
+impl OpenAiChat {
+    /// The name of the protocol.
+    pub const PROTOCOL: &'static str = "openai-chat";
+
+    /// Makes the wire of OpenAI at a base address, as `https://api.openai.com/v1`.
+    ///
+    /// A query in the address stays: Azure wants `?api-version=…`.
+    #[must_use]
+    pub fn new(base_url: &str) -> Self {
+        let (path, query) = match base_url.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (base_url, String::new()),
+        };
+        Self {
+            url: format!("{}/chat/completions{query}", path.trim_end_matches('/')),
+            provider: "openai".to_owned(),
+            delivery: Delivery::default(),
+            limits: Limits::default(),
+            quirks: Quirks::default(),
+        }
+    }
+
+    /// Makes the wire of a service that follows OpenAI, with [`Quirks::compatible`].
+    #[must_use]
+    pub fn compatible(base_url: &str, provider: impl Into<String>) -> Self {
+        Self::new(base_url)
+            .with_provider(provider)
+            .with_quirks(Quirks::compatible())
+    }
+
+    /// Names the service, for the origin of messages.
+    #[must_use]
+    pub fn with_provider(self, provider: impl Into<String>) -> Self {
+        Self {
+            provider: provider.into(),
+            ..self
+        }
+    }
+
+    /// Asks for a stream or for a whole answer.
+    #[must_use]
+    pub fn with_delivery(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
+    }
+
+    /// Bounds what a response may hold.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Says what the service accepts.
+    #[must_use]
+    pub fn with_quirks(self, quirks: Quirks) -> Self {
+        Self { quirks, ..self }
+    }
+}
+
+impl Wire for OpenAiChat {
+    fn identity(&self) -> Identity<'_> {
+        Identity {
+            protocol: Self::PROTOCOL,
+            provider: &self.provider,
+        }
+    }
+
+    fn encode(&self, request: &Request) -> Result<HttpRequest, EncodeError> {
+        let origin = Origin {
+            protocol: Self::PROTOCOL.into(),
+            provider: self.provider.as_str().into(),
+            model: request.model.clone(),
+            response_id: None,
+            response_model: None,
+        };
+        let body = encode::body(request, &origin, self.quirks, self.delivery)?;
+        let accept = match self.delivery {
+            Delivery::Streamed => "text/event-stream",
+            Delivery::Whole => "application/json",
+        };
+        Ok(HttpRequest {
+            method: "POST",
+            url: self.url.clone(),
+            headers: vec![
+                ("content-type", "application/json".to_owned()),
+                ("accept", accept.to_owned()),
+            ],
+            body: vec![body.into()],
+        })
+    }
+
+    fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
+        Box::new(BodyDecoder::new(head, self.limits, ChatReader::default()))
+    }
+
+    fn authorize(&self, credential: &SecretString) -> AuthHeader {
+        match self.quirks.credential {
+            Credential::Bearer => AuthHeader {
+                name: "authorization",
+                value: format!("Bearer {}", credential.expose_secret()).into(),
+            },
+            Credential::ApiKey => AuthHeader {
+                name: "api-key",
+                value: credential.clone(),
+            },
+        }
+    }
+}
