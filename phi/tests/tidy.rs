@@ -25,6 +25,9 @@ mod shape;
 #[path = "tidy/source.rs"]
 mod source;
 #[cfg(test)]
+#[path = "tidy/width.rs"]
+mod width;
+#[cfg(test)]
 #[path = "tidy/workspace.rs"]
 mod workspace;
 
@@ -37,6 +40,7 @@ fn rules() -> impl Iterator<Item = &'static Rule> {
     let groups = [
         packages::RULES,
         shape::RULES,
+        width::RULES,
         hiding::RULES,
         names::RULES,
         documents::RULES,

@@ -18,7 +18,7 @@ pub(crate) const RULES: &[Rule] = &[
         fine: &[|it| {
             code(
                 it,
-                "pub struct Database;\npub enum Managed {}\npub trait Baseline {}",
+                "impl Body for A {\n    type Data = u8;\n}\npub struct Database;\npub enum Managed {}\npub trait Baseline {}",
             );
         }],
     },
@@ -101,7 +101,13 @@ fn types(workspace: &Workspace) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, source) in &workspace.sources {
         for (number, line) in source.numbered() {
+            // A type inside an item is named by the trait that asks for it.
+            let is_inner =
+                line.code.trim_start().starts_with("type ") && line.code.starts_with(' ');
             let keywords = ["struct", "enum", "trait", "type", "union"];
+            if is_inner {
+                continue;
+            }
             let Some(name) = keywords.iter().find_map(|it| declared(&line.code, it)) else {
                 continue;
             };

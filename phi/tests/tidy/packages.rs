@@ -122,6 +122,13 @@ pub(crate) const RULES: &[Rule] = &[
         ],
         fine: &[
             |it| {
+                append(
+                    it,
+                    "phi/Cargo.toml",
+                    "[dev-dependencies]\nphi = { path = \".\", features = [\"x\"] }\n",
+                );
+            },
+            |it| {
                 replace(
                     it,
                     "phi/Cargo.toml",
@@ -356,7 +363,8 @@ fn own_versions(manifest: &str) -> impl Iterator<Item = &str> {
             return false;
         }
         let is_entry = line.starts_with(|it: char| it.is_alphanumeric()) && line.contains('=');
-        is_dependencies && is_entry && !line.contains("workspace = true")
+        let is_itself = line.contains("path = \".\"");
+        is_dependencies && is_entry && !is_itself && !line.contains("workspace = true")
     })
 }
 

@@ -1,7 +1,7 @@
 //! Rules about the shape of source files: their length, their functions, their first lines.
 
 use crate::rule::{Rule, append, caught, code, write};
-use crate::source::{Source, attribute_length};
+use crate::source::attribute_length;
 use crate::workspace::{Workspace, part_of};
 
 pub(crate) const RULES: &[Rule] = &[
@@ -139,7 +139,7 @@ fn file_lengths(workspace: &Workspace) -> Vec<String> {
     for (path, source) in &workspace.sources {
         let lines = source.shipped;
         let is_long = lines > FILE_LINES_MAX;
-        let says_why = marked(source, 0, lines, "// Table: ");
+        let says_why = source.marked(0, lines, "// Table: ");
         match part_of(path) {
             "src" | "benches" if is_long && !says_why => findings.push(format!(
                 "{path}: {lines} lines: put new work into a file of its own"
@@ -165,7 +165,7 @@ fn function_lengths(workspace: &Workspace) -> Vec<String> {
             let place = format!("{path}:{}: `{}`", function.line + 1, function.name);
             let lines = function.length;
             let is_long = lines > FUNCTION_LINES_MAX;
-            let says_why = marked(source, function.line, lines, "// Long: ");
+            let says_why = source.marked(function.line, lines, "// Long: ");
             if is_long && !says_why && function.line < source.shipped {
                 findings.push(format!(
                     "{place} has {lines} lines: split it, or say why after `// Long: `"
@@ -177,12 +177,6 @@ fn function_lengths(workspace: &Workspace) -> Vec<String> {
         }
     }
     findings
-}
-
-/// Says whether one of some lines has a comment that starts with a mark.
-fn marked(source: &Source, from: usize, lines: usize, mark: &str) -> bool {
-    let lines = source.lines.iter().skip(from).take(lines);
-    lines.into_iter().any(|it| it.comment.starts_with(mark))
 }
 
 fn first_lines(workspace: &Workspace) -> Vec<String> {

@@ -84,9 +84,29 @@ impl Source {
             .collect()
     }
 
+    /// The text of a declaration up to its body, on one line.
+    pub(crate) fn signature(&self, from: usize) -> String {
+        let lines = self.lines.iter().skip(from).map(|it| it.code.trim());
+        let mut signature = String::new();
+        for line in lines {
+            signature.push_str(line);
+            signature.push(' ');
+            if line.ends_with(['{', ';', '}']) {
+                break;
+            }
+        }
+        signature
+    }
+
+    /// Says whether one of some lines has a comment that starts with a mark.
+    pub(crate) fn marked(&self, from: usize, lines: usize, mark: &str) -> bool {
+        let lines = self.lines.iter().skip(from).take(lines);
+        lines.into_iter().any(|it| it.comment.starts_with(mark))
+    }
+
     /// The line of the brace that closes the first one opened from a line on; `None` if a `;`
     /// comes first.
-    fn body_end(&self, from: usize) -> Option<usize> {
+    pub(crate) fn body_end(&self, from: usize) -> Option<usize> {
         let (mut braces, mut brackets) = (0_i32, 0_i32);
         for (at, line) in self.lines.iter().enumerate().skip(from) {
             for character in line.code.chars() {
