@@ -70,6 +70,7 @@ impl Assembler {
     /// # Errors
     /// [`MisplacedDelta`] where a part changes its nature; the assembler stays as it was.
     pub fn push(&mut self, delta: &Delta) -> Result<(), MisplacedDelta> {
+        // Long: an arm for each kind of delta.
         match delta {
             Delta::Started(started) => {
                 if started.response_id.is_some() {

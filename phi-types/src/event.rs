@@ -15,6 +15,8 @@ use crate::request::{ModelPatch, Options, Target};
 use crate::tool::{EffectClass, ToolCall, ToolEnding, ToolResult, ToolSpec};
 use crate::usage::Usage;
 
+// Table: a struct for each kind of event; nothing here computes.
+
 /// The version of the event format, written in [`SessionStarted`].
 pub const FORMAT: u32 = 1;
 
