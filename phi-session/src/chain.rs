@@ -1,0 +1,323 @@
+//! The chain of stored lines: JSON, one event each, that ends in a checksum over the line before.
+
+use std::collections::HashMap;
+
+use phi_types::{Event, LoopId, SessionId};
+use serde::Serialize;
+
+use crate::error::{BadLine, SeqGap, StoreError};
+
+/// The longest line that is written or read, in bytes.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+
+/// `,"crc":"` before the eight digits.
+const MARK: &[u8] = br#","crc":""#;
+/// What follows them.
+const END: &[u8] = br#""}"#;
+const SUFFIX_LEN: usize = MARK.len() + 8 + END.len();
+
+/// Where a log stands: the newest position, its checksum, and the newest `seq` of each stream.
+///
+/// Every store of this crate writes and reads its lines through one, so that a session has the same
+/// lines wherever it is kept. Memory grows with the number of loops, not of events.
+#[derive(Debug, Clone)]
+pub struct Chain {
+    session: SessionId,
+    position: u64,
+    checksum: u32,
+    streams: Streams,
+}
+
+impl Chain {
+    /// Makes the chain of a session without events; `checksum` is what its first line follows.
+    #[must_use]
+    pub fn new(session: SessionId, checksum: u32) -> Self {
+        Self {
+            session,
+            position: 0,
+            checksum,
+            streams: Streams::default(),
+        }
+    }
+
+    /// Makes the chain of a session of which the events up to `position` are not read.
+    ///
+    /// A loop that is first seen after it may be anywhere in its count.
+    #[must_use]
+    pub fn after(session: SessionId, position: u64, checksum: u32, session_seq: u64) -> Self {
+        let streams = Streams {
+            partial: position > 0,
+            session: session_seq,
+            ..Streams::default()
+        };
+        Self {
+            session,
+            position,
+            checksum,
+            streams,
+        }
+    }
+
+    /// Encodes a batch as lines at the end of a buffer, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::OtherSession`], [`StoreError::Sequence`], [`StoreError::TooLarge`] or
+    /// [`StoreError::Encode`]; buffer and chain stay as they were.
+    pub fn encode(&mut self, events: &[Event], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        let (start, checksum) = (buffer.len(), self.checksum);
+        for (done, event) in events.iter().enumerate() {
+            if let Err(error) = self.encode_one(event, buffer) {
+                buffer.truncate(start);
+                self.checksum = checksum;
+                for event in events.iter().take(done).rev() {
+                    self.streams.take_back(event);
+                }
+                self.position -= done as u64;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_one(&mut self, event: &Event, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        if event.session != self.session {
+            let (expected, found) = (self.session.clone(), event.session.clone());
+            return Err(StoreError::OtherSession { expected, found });
+        }
+        let gap = |source| StoreError::Sequence {
+            session: event.session.clone(),
+            source,
+        };
+        self.streams.accept(event).map_err(gap)?;
+        match push_line(event, self.checksum, buffer) {
+            Ok(checksum) => {
+                self.checksum = checksum;
+                self.position += 1;
+                Ok(())
+            }
+            Err(fault) => {
+                self.streams.take_back(event);
+                Err(fault.into_error(&self.session))
+            }
+        }
+    }
+
+    /// Takes the next line, without its line end, and reads its event.
+    ///
+    /// # Errors
+    /// [`BadLine`]; the chain stays as it was.
+    pub fn read(&mut self, line: &[u8]) -> Result<Event, BadLine> {
+        let checksum = check_line(line, self.checksum)?;
+        let event: Event = serde_json::from_slice(line).map_err(|error| BadLine::NotReadable {
+            expected: "event",
+            reason: error.to_string(),
+        })?;
+        if event.session != self.session {
+            return Err(BadLine::OtherSession {
+                found: event.session,
+            });
+        }
+        self.streams.accept(&event).map_err(BadLine::Sequence)?;
+        self.checksum = checksum;
+        self.position += 1;
+        Ok(event)
+    }
+
+    /// Takes the next line, without its line end, and checks nothing but its checksum.
+    ///
+    /// # Errors
+    /// [`BadLine`]; the chain stays as it was.
+    pub fn skip(&mut self, line: &[u8]) -> Result<(), BadLine> {
+        self.checksum = check_line(line, self.checksum)?;
+        self.position += 1;
+        self.streams = Streams {
+            partial: true,
+            ..Streams::default()
+        };
+        Ok(())
+    }
+
+    /// Goes on after a header line, which has a checksum but no position.
+    pub(crate) fn pass_header(&mut self, checksum: u32) {
+        self.checksum = checksum;
+    }
+
+    /// Returns the session.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// Returns the position of the newest event; 0 if there is none.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Returns the checksum of the newest line.
+    #[must_use]
+    pub fn checksum(&self) -> u32 {
+        self.checksum
+    }
+
+    /// Returns the newest `seq` of the events that belong to no loop; 0 if there is none.
+    #[must_use]
+    pub fn session_seq(&self) -> u64 {
+        self.streams.session
+    }
+}
+
+/// The newest `seq` of each stream.
+#[derive(Debug, Clone, Default)]
+struct Streams {
+    session: u64,
+    loops: HashMap<LoopId, u64>,
+    /// Whether events before the first one that was seen are unknown.
+    partial: bool,
+}
+
+impl Streams {
+    fn accept(&mut self, event: &Event) -> Result<(), SeqGap> {
+        let gap = |newest: u64| SeqGap {
+            loop_id: event.loop_id.clone(),
+            expected: newest.saturating_add(1),
+            found: event.seq,
+        };
+        let follows = |newest: u64| newest.checked_add(1) == Some(event.seq);
+        let Some(loop_id) = &event.loop_id else {
+            let unknown = self.partial && self.session == 0 && event.seq > 0;
+            if !follows(self.session) && !unknown {
+                return Err(gap(self.session));
+            }
+            self.session = event.seq;
+            return Ok(());
+        };
+        if let Some(newest) = self.loops.get_mut(loop_id) {
+            if !follows(*newest) {
+                return Err(gap(*newest));
+            }
+            *newest = event.seq;
+            return Ok(());
+        }
+        if event.seq != 1 && !(self.partial && event.seq > 0) {
+            return Err(gap(0));
+        }
+        self.loops.insert(loop_id.clone(), event.seq);
+        Ok(())
+    }
+
+    /// Undoes the newest [`Streams::accept`].
+    fn take_back(&mut self, event: &Event) {
+        let before = event.seq.saturating_sub(1);
+        match &event.loop_id {
+            None => self.session = before,
+            Some(loop_id) if before == 0 => {
+                self.loops.remove(loop_id);
+            }
+            Some(loop_id) => {
+                self.loops.insert(loop_id.clone(), before);
+            }
+        }
+    }
+}
+
+/// Says why a value became no line.
+#[derive(Debug)]
+pub(crate) enum LineFault {
+    Encode(serde_json::Error),
+    TooLarge(usize),
+}
+
+impl LineFault {
+    pub(crate) fn into_error(self, session: &SessionId) -> StoreError {
+        let session = session.clone();
+        match self {
+            Self::Encode(source) => StoreError::Encode { session, source },
+            Self::TooLarge(bytes) => StoreError::TooLarge {
+                session,
+                bytes,
+                max: LINE_BYTES_MAX,
+            },
+        }
+    }
+}
+
+/// Writes a value, which must encode as an object with a key, as one line; returns its checksum.
+/// On a fault the buffer is as it was.
+pub(crate) fn push_line<T: Serialize>(
+    value: &T,
+    previous: u32,
+    buffer: &mut Vec<u8>,
+) -> Result<u32, LineFault> {
+    let start = buffer.len();
+    let fault = |buffer: &mut Vec<u8>, fault| {
+        buffer.truncate(start);
+        Err(fault)
+    };
+    if let Err(error) = serde_json::to_writer(&mut *buffer, value) {
+        return fault(buffer, LineFault::Encode(error));
+    }
+    let written = buffer.get(start..).unwrap_or_default();
+    let (bytes, is_line) = (
+        written.len(),
+        !written.contains(&b'\n') && written.ends_with(b"}"),
+    );
+    if !is_line {
+        use serde::ser::Error as _;
+        let error = serde_json::Error::custom("it is not an object on one line");
+        return fault(buffer, LineFault::Encode(error));
+    }
+    if bytes + SUFFIX_LEN > LINE_BYTES_MAX {
+        return fault(buffer, LineFault::TooLarge(bytes + SUFFIX_LEN));
+    }
+    buffer.pop();
+    let checksum = checksum_of(previous, buffer.get(start..).unwrap_or_default());
+    buffer.extend_from_slice(MARK);
+    buffer.extend_from_slice(&hex_of(checksum));
+    buffer.extend_from_slice(END);
+    buffer.push(b'\n');
+    Ok(checksum)
+}
+
+/// Checks a line without its line end; returns its checksum.
+pub(crate) fn check_line(line: &[u8], previous: u32) -> Result<u32, BadLine> {
+    let (content, found) = split_line(line).ok_or(BadLine::NotWhole)?;
+    let expected = checksum_of(previous, content);
+    if expected != found {
+        return Err(BadLine::Checksum { expected, found });
+    }
+    Ok(found)
+}
+
+/// Takes a line apart into what its checksum covers and the checksum that it states.
+pub(crate) fn split_line(line: &[u8]) -> Option<(&[u8], u32)> {
+    let (content, suffix) = line.split_at_checked(line.len().checked_sub(SUFFIX_LEN)?)?;
+    let digits = suffix.strip_prefix(MARK)?.strip_suffix(END)?;
+    let mut checksum = 0;
+    for digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        checksum = checksum << 4 | u32::from(value);
+    }
+    Some((content, checksum))
+}
+
+fn checksum_of(previous: u32, content: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&hex_of(previous)), content)
+}
+
+fn hex_of(checksum: u32) -> [u8; 8] {
+    let mut digits = [0; 8];
+    for (digit, shift) in digits.iter_mut().zip((0..32).step_by(4).rev()) {
+        let value = u8::try_from(checksum >> shift & 0xf).unwrap_or(0);
+        *digit = if value < 10 {
+            b'0' + value
+        } else {
+            b'a' + value - 10
+        };
+    }
+    digits
+}

@@ -1,0 +1,79 @@
+//! The lock of a session: one writer, for as long as it lives.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use phi_types::SessionId;
+use rustix::fs::{FlockOperation, flock};
+
+use super::segment::{self, io_error};
+use crate::error::StoreError;
+
+/// The name of the lock file in a session's folder.
+pub(super) const LOCK: &str = "lock";
+
+/// How often the lock file may be exchanged under our hands before we give up.
+const TRIES: u32 = 16;
+
+/// The lock of one session; dropping it lets the next writer in.
+///
+/// The operating system takes the lock back when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Takes the lock, or says at once who has it.
+    pub(super) fn take(folder: &Path, session: &SessionId) -> Result<Self, StoreError> {
+        let path = folder.join(LOCK);
+        for _ in 0..TRIES {
+            let file = segment::open_lock(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let owner = owner(file);
+                    return Err(StoreError::Locked {
+                        session: session.clone(),
+                        owner,
+                    });
+                }
+                Err(errno) => return Err(io_error("lock", &path)(errno.into())),
+            }
+            // Between open and lock a deleter may have removed the file: then it guards nothing.
+            if is_at(&file, &path) {
+                let mut lock = Self { file, path };
+                lock.write_owner(&format!("{}\n", std::process::id()))?;
+                return Ok(lock);
+            }
+        }
+        Err(StoreError::Locked {
+            session: session.clone(),
+            owner: None,
+        })
+    }
+
+    fn write_owner(&mut self, owner: &str) -> Result<(), StoreError> {
+        let written = self
+            .file
+            .set_len(0)
+            .and_then(|()| self.file.write_all(owner.as_bytes()));
+        written.map_err(io_error("write", &self.path))
+    }
+}
+
+fn owner(file: File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
+        return false;
+    };
+    (ours.dev(), ours.ino()) == (there.dev(), there.ino())
+}

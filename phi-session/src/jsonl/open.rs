@@ -1,0 +1,339 @@
+//! Opening a log for writing: what is checked, what is moved aside, what is made anew.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use phi_types::{Event, EventKind, Recovered, SessionId, SessionStarted};
+
+use super::Settings;
+use super::lines::{Found, Lines};
+use super::lock::Lock;
+use super::segment::{
+    self, Header, HeaderFault, LOG_FORMAT, io_error, is_folder, open_to_append, read_header,
+    segment_path, segments,
+};
+use super::writer::{JsonlWriter, OpenCalls, State, Tip};
+use crate::chain::{Chain, LINE_BYTES_MAX};
+use crate::error::{BadLine, StoreError};
+
+/// A segment of which the header was read.
+pub(super) struct Segment {
+    pub(super) lines: Lines,
+    /// The chain before the first event.
+    pub(super) chain: Chain,
+    /// The checksum that the header follows.
+    pub(super) previous: u32,
+}
+
+/// How a segment begins.
+pub(super) enum Start {
+    /// With a header.
+    Whole(Segment),
+    /// Its first writer never came to a whole line.
+    Torn,
+}
+
+/// Reads the header of a segment.
+pub(super) fn open_segment(
+    file: File,
+    path: &Path,
+    session: &SessionId,
+    first: u64,
+) -> Result<Start, StoreError> {
+    let mut lines = Lines::new(file);
+    let found = lines.next().map_err(io_error("read", path))?;
+    let fault = match found {
+        Found::Line => match read_header(lines.line(), session, first) {
+            Ok((header, checksum)) => return whole(lines, &header, checksum, path),
+            Err(fault) => fault,
+        },
+        Found::Long => HeaderFault::Bad(BadLine::TooLong {
+            max: LINE_BYTES_MAX,
+        }),
+        Found::Fragment | Found::End => HeaderFault::Bad(BadLine::NotWhole),
+    };
+    let session = session.clone();
+    match fault {
+        HeaderFault::Newer(found) => Err(StoreError::NewerFormat {
+            session,
+            found,
+            known: LOG_FORMAT,
+        }),
+        HeaderFault::OtherSession(found) => Err(StoreError::OtherSession {
+            expected: session,
+            found,
+        }),
+        HeaderFault::Bad(_) if !lines.any_whole().map_err(io_error("read", path))? => {
+            Ok(Start::Torn)
+        }
+        HeaderFault::Bad(reason) => Err(StoreError::Corrupt {
+            session,
+            position: first,
+            place: place(path, 0),
+            reason,
+        }),
+    }
+}
+
+fn whole(
+    mut lines: Lines,
+    header: &Header,
+    checksum: u32,
+    path: &Path,
+) -> Result<Start, StoreError> {
+    let previous = header.previous_checksum().unwrap_or(0);
+    let chain = match header.first.checked_sub(1) {
+        None | Some(0) => Chain::new(header.session.clone(), checksum),
+        Some(before) => Chain::after(header.session.clone(), before, checksum, header.session_seq),
+    };
+    if chain.position() == 0 {
+        // A session without a whole event is one that was never quite created.
+        let found = lines.next().map_err(io_error("read", path))?;
+        if found != Found::Line && !lines.any_whole().map_err(io_error("read", path))? {
+            return Ok(Start::Torn);
+        }
+        lines.step_back().map_err(io_error("read", path))?;
+    }
+    Ok(Start::Whole(Segment {
+        lines,
+        chain,
+        previous,
+    }))
+}
+
+/// Names a place in a file for a person.
+pub(super) fn place(path: &Path, start: u64) -> String {
+    format!("{}, byte {start}", path.display())
+}
+
+/// What was moved out of the way.
+struct Moved {
+    bytes: u64,
+    to: String,
+}
+
+impl Moved {
+    fn into_kind(self) -> EventKind {
+        EventKind::Recovered(Recovered::TornTail {
+            bytes: self.bytes,
+            moved_to: self.to,
+        })
+    }
+}
+
+/// Opens a session for writing.
+pub(super) fn open(
+    folder: &Path,
+    session: &SessionId,
+    now: DateTime<Utc>,
+    settings: Settings,
+) -> Result<JsonlWriter, StoreError> {
+    let unknown = || StoreError::Unknown {
+        session: session.clone(),
+    };
+    if !is_folder(folder)? || segments(folder)?.is_empty() {
+        return Err(unknown());
+    }
+    let lock = Lock::take(folder, session)?;
+    let mut moved = Vec::new();
+    // Each round moves one segment aside, so the number of segments bounds the rounds.
+    loop {
+        let firsts = segments(folder)?;
+        let first = *firsts.last().ok_or_else(unknown)?;
+        let path = segment_path(folder, first);
+        let file = open_to_append(&path)?;
+        match open_segment(file, &path, session, first)? {
+            Start::Torn if firsts.len() == 1 => {
+                return Err(StoreError::Empty {
+                    session: session.clone(),
+                });
+            }
+            Start::Torn => moved.push(move_segment(folder, &path)?),
+            Start::Whole(segment) => {
+                let checked = check(segment, folder, &path, first)?;
+                moved.extend(checked.moved);
+                let mut state = State::new(checked.tip, checked.chain, checked.calls, settings);
+                let mut recovered = Vec::new();
+                for moved in moved {
+                    recovered.push(state.append_fact(now, moved.into_kind())?);
+                }
+                return Ok(JsonlWriter::new(session.clone(), state, recovered, lock));
+            }
+        }
+    }
+}
+
+/// What the last segment came to.
+struct Checked {
+    tip: Tip,
+    chain: Chain,
+    calls: OpenCalls,
+    moved: Option<Moved>,
+}
+
+/// Checks every line of the last segment and moves a torn end aside.
+fn check(segment: Segment, folder: &Path, path: &Path, first: u64) -> Result<Checked, StoreError> {
+    let Segment {
+        mut lines,
+        mut chain,
+        ..
+    } = segment;
+    let mut calls = OpenCalls::default();
+    let reason = loop {
+        match lines.next().map_err(io_error("read", path))? {
+            Found::End => break None,
+            Found::Line => match chain.read(lines.line()) {
+                Ok(event) => drop(calls.follow(&event)),
+                Err(reason) => break Some(reason),
+            },
+            Found::Long => {
+                break Some(BadLine::TooLong {
+                    max: LINE_BYTES_MAX,
+                });
+            }
+            Found::Fragment => break Some(BadLine::NotWhole),
+        }
+    };
+    let bytes = lines.start();
+    let mut moved = None;
+    if let Some(reason) = reason {
+        if lines.any_whole().map_err(io_error("read", path))? {
+            let (session, position) = (chain.session().clone(), chain.position() + 1);
+            let place = place(path, bytes);
+            return Err(StoreError::Corrupt {
+                session,
+                position,
+                place,
+                reason,
+            });
+        }
+        moved = Some(move_tail(folder, path, bytes)?);
+    }
+    let (folder, path, file) = (folder.to_owned(), path.to_owned(), open_to_append(path)?);
+    Ok(Checked {
+        tip: Tip {
+            folder,
+            path,
+            file,
+            first,
+            bytes,
+        },
+        chain,
+        calls,
+        moved,
+    })
+}
+
+/// Copies everything from a place on to a side file and cuts it off.
+fn move_tail(folder: &Path, path: &Path, start: u64) -> Result<Moved, StoreError> {
+    let mut from = open_to_append(path)?;
+    let (side, mut to) = create_side(folder, path)?;
+    let side_path = folder.join(&side);
+    from.seek(SeekFrom::Start(start))
+        .map_err(io_error("read", path))?;
+    let copied = io::copy(&mut from, &mut to);
+    let bytes = copied.map_err(io_error("copy to", &side_path))?;
+    to.sync_all().map_err(io_error("sync", &side_path))?;
+    segment::sync_folder(folder)?;
+    from.set_len(start)
+        .and_then(|()| from.sync_all())
+        .map_err(io_error("cut", path))?;
+    Ok(Moved { bytes, to: side })
+}
+
+/// Moves a segment without a whole line aside.
+fn move_segment(folder: &Path, path: &Path) -> Result<Moved, StoreError> {
+    let bytes = fs::symlink_metadata(path)
+        .map_err(io_error("open", path))?
+        .len();
+    let (side, _) = create_side(folder, path)?;
+    fs::rename(path, folder.join(&side)).map_err(io_error("move", path))?;
+    segment::sync_folder(folder)?;
+    Ok(Moved { bytes, to: side })
+}
+
+/// Creates the next free side file of a segment.
+fn create_side(folder: &Path, path: &Path) -> Result<(String, File), StoreError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let mut number = 1_u64;
+    loop {
+        let name = format!("{stem}.torn-{number}");
+        match segment::create_file(&folder.join(&name)) {
+            Ok(file) => return Ok((name, file)),
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+            }
+            Err(error) => return Err(error),
+        }
+        number += 1;
+    }
+}
+
+/// Creates a session with its first event and opens it.
+pub(super) fn create(
+    folder: &Path,
+    session: &SessionId,
+    started: SessionStarted,
+    now: DateTime<Utc>,
+    settings: Settings,
+) -> Result<JsonlWriter, StoreError> {
+    let exists = || StoreError::Exists {
+        session: session.clone(),
+    };
+    if is_folder(folder)? && segments(folder)?.len() > 1 {
+        return Err(exists());
+    }
+    segment::make_folder(folder)?;
+    let lock = Lock::take(folder, session)?;
+    let mut moved = None;
+    if let Some(first) = segments(folder)?.first().copied() {
+        let path = segment_path(folder, first);
+        match open_segment(open_to_append(&path)?, &path, session, first)? {
+            Start::Whole(_) => return Err(exists()),
+            Start::Torn => moved = Some(move_segment(folder, &path)?),
+        }
+    }
+    let kinds = [
+        Some(EventKind::SessionStarted(started)),
+        moved.map(Moved::into_kind),
+    ];
+    let events: Vec<Event> = (1..)
+        .zip(kinds.into_iter().flatten())
+        .map(|(seq, kind)| Event {
+            session: session.clone(),
+            loop_id: None,
+            seq,
+            at: now,
+            kind,
+        })
+        .collect();
+    let state = State::create(folder, session, &events, settings)?;
+    if let Some(root) = folder.parent() {
+        segment::sync_folder(root)?;
+    }
+    let recovered = events.into_iter().skip(1).collect();
+    Ok(JsonlWriter::new(session.clone(), state, recovered, lock))
+}
+
+/// Deletes a session. A crash in between leaves the start of its log, which can be deleted again.
+pub(super) fn delete(folder: &Path, session: &SessionId) -> Result<(), StoreError> {
+    let unknown = || StoreError::Unknown {
+        session: session.clone(),
+    };
+    if !is_folder(folder)? {
+        return Err(unknown());
+    }
+    let _lock = Lock::take(folder, session)?;
+    let firsts = segments(folder)?;
+    for first in firsts.iter().rev() {
+        let path: PathBuf = segment_path(folder, *first);
+        fs::remove_file(&path).map_err(io_error("delete", &path))?;
+    }
+    fs::remove_dir_all(folder).map_err(io_error("delete", folder))?;
+    if firsts.is_empty() {
+        Err(unknown())
+    } else {
+        Ok(())
+    }
+}

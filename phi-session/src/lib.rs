@@ -1,0 +1,47 @@
+//! The session recorder and the event log of phi.
+//!
+//! A [`Store`] keeps one log for each session and lets one writer in; the writer is the
+//! [`phi_types::Journal`] of a loop. A [`SessionRecorder`] folds the events into a [`Session`]: its
+//! loops, turns, tool calls, status and usage. [`JsonlStore`] is the store on files, [`MemoryStore`]
+//! the one in memory.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use phi_session::{MemoryStore, Status, Store, load};
+//! use phi_types::{EventKind, FORMAT, SessionEnded, SessionId, SessionStarted};
+//!
+//! let (store, id) = (MemoryStore::new(), SessionId::new("first")?);
+//! let now = chrono::DateTime::UNIX_EPOCH;
+//! let started = SessionStarted { format: FORMAT, agent: None, spawned_by: None, forked_from: None };
+//! let writer = store.create(&id, started, now).await?;
+//! writer.append_fact(now, EventKind::SessionEnded(SessionEnded {})).await?;
+//! assert_eq!(writer.position(), 2);
+//! assert_eq!(load(&store, &id).await?.session().status(), Status::Open);
+//! # Ok(()) }
+//! ```
+
+mod chain;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
+mod error;
+mod jsonl;
+mod loop_fold;
+mod memory;
+mod read;
+mod record;
+mod recorder;
+mod store;
+mod summary;
+
+pub use chain::{Chain, LINE_BYTES_MAX};
+pub use error::{BadLine, SeqGap, StoreError};
+pub use jsonl::{JsonlStore, LOG_FORMAT, SyncPolicy};
+pub use memory::MemoryStore;
+pub use read::{load, read_events};
+pub use record::{
+    ApprovalRecord, Attempt, BranchGroup, CallEnd, CallRecord, CallRun, Compaction, LoopRecord,
+    Notice, NoticeKind, Recovery, Session, Turn,
+};
+pub use recorder::{IllegalSequence, Recorded, SessionRecorder};
+pub use store::{Listed, SessionReader, SessionWriter, Store, StoredEvent, StoredLine};
+pub use summary::{SessionFilter, SessionSummary, Status};
