@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem;
 
-use phi_types::{Delta, Finish, PartFacts, PartFactsDelta, RawJson, Started, StopReason, Usage};
+use phi_types::{Delta, Finish, PartFactsDelta, RawJson, Started, StopReason, Usage};
 
 use super::calls::{CallPiece, Calls};
 use super::chunk::Detail;
@@ -21,7 +21,8 @@ pub(super) struct Answer {
     reasoned: Option<u32>,
     field: Option<ReasoningField>,
     details: Details,
-    refused: Option<u32>,
+    /// The text is a refusal.
+    refused: bool,
     calls: Calls,
     /// Text and thinking parts that are not closed.
     open: Vec<u32>,
@@ -82,7 +83,7 @@ impl Answer {
     pub(super) fn push_refusal(&mut self, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
             self.push_text(text, deltas);
-            self.refused = self.text;
+            self.refused = true;
         }
     }
 
@@ -158,7 +159,7 @@ impl Answer {
         // Services say `stop` after tool calls, and `tool_calls` without any.
         let stop_reason = match reason {
             StopReason::EndTurn if self.has_calls() => StopReason::ToolUse,
-            StopReason::EndTurn if self.refused.is_some() => StopReason::Refusal,
+            StopReason::EndTurn if self.refused => StopReason::Refusal,
             other => other,
         };
         if mem::take(&mut self.unsealed) {
@@ -182,14 +183,8 @@ impl Answer {
                 reasoning_details: self.reasoning_details(),
                 ..Extra::default()
             };
-            deltas.push(part_facts(part, extra.facts()));
-        }
-        if let Some(part) = self.refused {
-            let extra = Extra {
-                refusal: true,
-                ..Extra::default()
-            };
-            deltas.push(part_facts(part, extra.facts()));
+            let facts = extra.facts();
+            deltas.push(Delta::PartFacts(PartFactsDelta { part, facts }));
         }
         deltas.extend(self.open.drain(..).map(Delta::part_ended));
         self.calls.end(cut, deltas);
@@ -219,8 +214,4 @@ impl Answer {
         self.open.push(part);
         part
     }
-}
-
-pub(super) fn part_facts(part: u32, facts: PartFacts) -> Delta {
-    Delta::PartFacts(PartFactsDelta { part, facts })
 }

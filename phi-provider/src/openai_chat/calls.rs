@@ -205,7 +205,9 @@ impl Call {
     }
 
     fn take_arguments(&mut self, text: &str, deltas: &mut Vec<Delta>) {
-        if text.is_empty() {
+        // Groq says `null` where a tool has no parameters.
+        let says_none = self.scan == ObjectScan::Empty && text.trim() == "null";
+        if text.is_empty() || says_none {
             return;
         }
         if self.scan == ObjectScan::Complete && self.whole.as_deref() == Some(text) {

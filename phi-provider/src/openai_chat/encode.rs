@@ -145,7 +145,6 @@ struct Tool<'r> {
 #[derive(Debug, Serialize)]
 struct Function<'r> {
     name: &'r str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     description: &'r str,
     parameters: RawJson,
 }

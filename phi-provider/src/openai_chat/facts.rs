@@ -13,9 +13,6 @@ pub(super) struct Extra {
     /// OpenRouter's form of the reasoning, which goes back verbatim.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasoning_details: Option<RawJson>,
-    /// The text was a refusal.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) refusal: bool,
     /// What stood beside a call: Gemini's signature behind this protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) extra_content: Option<RawJson>,

@@ -39,8 +39,6 @@ struct Assistant<'v> {
     #[serde(skip_serializing_if = "Text::is_omitted")]
     content: Text<'v>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<Cow<'v, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<Cow<'v, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Cow<'v, str>>,
@@ -191,7 +189,7 @@ impl<'v> MessageWriter<'v> {
             .iter()
             .map(|(id, call)| self.call(id.clone(), call, message))
             .collect();
-        let says_nothing = out.content.is_omitted() && out.refusal.is_none();
+        let says_nothing = out.content.is_omitted();
         if says_nothing && out.tool_calls.is_empty() {
             return Ok(());
         }
@@ -217,12 +215,8 @@ impl<'v> MessageWriter<'v> {
             match part {
                 AssistantPart::Text(part) if part.text.is_empty() => {}
                 AssistantPart::Text(part) => {
-                    if is_own && Extra::of(&part.facts).refusal {
-                        out.refusal = Some(Cow::Borrowed(&part.text));
-                    } else {
-                        append(&mut text, &part.text);
-                        blocks.push(text_block(&part.text));
-                    }
+                    append(&mut text, &part.text);
+                    blocks.push(text_block(&part.text));
                 }
                 AssistantPart::Thinking(part) if is_own => {
                     if !part.facts.is_empty() {

@@ -23,7 +23,11 @@ impl ReportedUsage {
         let completion = self.completion_tokens_details.unwrap_or_default();
         let reasoning = best([completion.reasoning_tokens, self.reasoning_tokens]);
         Usage {
-            input_tokens: self.prompt_tokens.0.map(|all| all.saturating_sub(cached)),
+            // Grok on Azure counts the cached tokens beside the others.
+            input_tokens: self
+                .prompt_tokens
+                .0
+                .map(|prompt| prompt.checked_sub(cached).unwrap_or(prompt)),
             cache_read_tokens: cache_read,
             cache_write_tokens: cache_write,
             output_tokens: self.output(reasoning),
