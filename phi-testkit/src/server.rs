@@ -211,6 +211,7 @@ impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         let mut threads: Vec<JoinHandle<()>> = Vec::new();
         let mut failures = 0;
+        let mut connections = 0;
         while failures < ACCEPT_FAILURES_MAX {
             let accepted = listener.accept();
             if self.stopped.is_open() {
@@ -223,7 +224,8 @@ impl Shared {
             failures = 0;
             threads.retain(|thread| !thread.is_finished());
             if threads.len() < CONNECTIONS_MAX {
-                threads.extend(self.start_connection(connection));
+                threads.extend(self.start_connection(connection, connections));
+                connections += 1;
             }
         }
         let open = self.log.update(|log| std::mem::take(&mut log.open));
@@ -236,7 +238,11 @@ impl Shared {
         }
     }
 
-    fn start_connection(self: &Arc<Self>, connection: TcpStream) -> Option<JoinHandle<()>> {
+    fn start_connection(
+        self: &Arc<Self>,
+        connection: TcpStream,
+        number: usize,
+    ) -> Option<JoinHandle<()>> {
         let connection = Arc::new(connection);
         self.log.update(|log| {
             log.open.retain(|open| open.strong_count() > 0);
@@ -245,7 +251,9 @@ impl Shared {
         let shared = Arc::clone(self);
         let thread = std::thread::Builder::new().name("phi-testkit connection".to_owned());
         // Without a thread the connection is dropped, which the client sees.
-        thread.spawn(move || serve(&shared, &connection)).ok()
+        thread
+            .spawn(move || serve(&shared, &connection, number))
+            .ok()
     }
 
     /// Records a request and takes its response.

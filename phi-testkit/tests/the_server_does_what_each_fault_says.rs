@@ -63,6 +63,7 @@ fn each_framing_ends_as_http_says_and_connections_are_kept_alive() {
     );
     let paths: Vec<String> = server.received().into_iter().map(|it| it.path).collect();
     assert_eq!(paths, ["/v1/chat", "/two", "/three"]);
+    assert!(server.received().iter().all(|it| it.connection == 0));
     let first = &server.received()[0];
     assert_eq!((&*first.method, &*first.body_text()), ("POST", "{}"));
 }

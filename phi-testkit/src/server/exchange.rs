@@ -23,12 +23,12 @@ enum After {
 }
 
 /// Serves one connection until it is over.
-pub(super) fn serve(shared: &Shared, connection: &TcpStream) {
+pub(super) fn serve(shared: &Shared, connection: &TcpStream, number: usize) {
     // Each piece is to be a packet of its own; where that cannot be, the pieces still arrive.
     drop(connection.set_nodelay(true));
     let mut requests = BufReader::new(connection);
     let after = loop {
-        let response = match Received::read(&mut requests) {
+        let response = match Received::read(&mut requests, number) {
             Ok(Some(received)) => shared.respond(&received),
             Ok(None) => break After::Close,
             Err(error) if error.kind() == ErrorKind::InvalidData => {

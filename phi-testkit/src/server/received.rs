@@ -11,6 +11,8 @@ const BODY_MAX: u64 = 1 << 26;
 /// One request as the server received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
+    /// The number of the connection that it came by, from 0.
+    pub connection: usize,
     /// The method, as `POST`.
     pub method: String,
     /// The path with its query, as it stood in the request line.
@@ -38,7 +40,7 @@ impl Received {
     }
 
     /// Reads one request; `None` where the client closed the connection before one.
-    pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
+    pub(super) fn read(from: &mut impl BufRead, connection: usize) -> io::Result<Option<Self>> {
         let mut head = from.by_ref().take(HEAD_MAX);
         let line = loop {
             match read_line(&mut head)? {
@@ -55,6 +57,7 @@ impl Received {
             return Err(invalid(format!("{line:?} is no request line")));
         };
         let mut received = Self {
+            connection,
             method: method.to_owned(),
             path: path.to_owned(),
             headers: Vec::new(),
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     fn read(mut bytes: &[u8]) -> io::Result<Option<Received>> {
-        Received::read(&mut bytes)
+        Received::read(&mut bytes, 0)
     }
 
     #[test]
