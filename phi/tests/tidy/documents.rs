@@ -186,6 +186,24 @@ pub(crate) const RULES: &[Rule] = &[
             },
         ],
     },
+    Rule {
+        name: "Markdown has one sentence per line",
+        check: sentences,
+        caught: &[
+            caught(
+                |it| append(it, "README.md", "One thing. Another thing.\n"),
+                "README.md:5",
+            ),
+            caught(
+                |it| append(it, "phi/CHANGELOG.md", "- Is it `a`? It is.\n"),
+                "CHANGELOG.md:4",
+            ),
+        ],
+        fine: &[|it| {
+            let text = "```sh\n# One. Two.\n```\n| a. B | c |\n1. One, e.g. a, v1.2. and more\n";
+            append(it, "README.md", text);
+        }],
+    },
 ];
 
 /// The commands that a new user needs.
@@ -411,4 +429,37 @@ fn ticket(text: &str) -> Option<String> {
         }
     }
     None
+}
+
+fn sentences(workspace: &Workspace) -> Vec<String> {
+    let mut findings = Vec::new();
+    for (path, text) in workspace
+        .files
+        .iter()
+        .filter(|(path, _)| path.ends_with(".md"))
+    {
+        let mut is_code = false;
+        for (number, line) in (1..).zip(text.lines()) {
+            is_code ^= line.trim_start().starts_with("```");
+            if !is_code && !line.starts_with('|') && has_two_sentences(line) {
+                findings.push(format!(
+                    "{path}:{number}: begin the second sentence on a new line"
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Says whether a full stop after a word stands before a capital letter.
+fn has_two_sentences(line: &str) -> bool {
+    let ends = [". ", "? ", "! "]
+        .into_iter()
+        .flat_map(|it| line.match_indices(it));
+    ends.into_iter().any(|(at, end)| {
+        let before = line.get(..at).and_then(|it| it.chars().next_back());
+        let after = line.get(at + end.len()..).and_then(|it| it.chars().next());
+        let is_word = before.is_some_and(|it| it.is_lowercase() || matches!(it, '`' | ')' | '"'));
+        is_word && after.is_some_and(char::is_uppercase)
+    })
 }

@@ -30,6 +30,11 @@ pub(crate) const RULES: &[Rule] = &[
             ),
         ],
         fine: &[
+            |it| {
+                let text =
+                    "//! A world.\n#![allow(dead_code, reason = \"each test uses a part\")]\n";
+                write(it, "phi/tests/support/mod.rs", text);
+            },
             |it| code(it, "#[expect(dead_code, reason = \"the ABI\")]\nfn a() {}"),
             |it| {
                 code(
@@ -63,6 +68,10 @@ pub(crate) const RULES: &[Rule] = &[
                         concat!("#[ig", "nore]\nfn a() {}"),
                     );
                 },
+                "left",
+            ),
+            caught(
+                |it| append(it, "phi/src/message.rs", concat!("/// ```ig", "nore\n")),
                 "left",
             ),
             caught(
@@ -231,7 +240,8 @@ fn quieted_lints(workspace: &Workspace) -> Vec<String> {
             let attribute = rest.get(..attribute_length(rest)).unwrap_or("");
             let has_reason = attribute.contains("reason =");
             let before = code.get(..at).unwrap_or("");
-            let finding = if attribute.contains("allow(") && !(has_reason && in_macro(before)) {
+            let is_quiet = has_reason && (in_macro(before) || is_shared_by_tests(path));
+            let finding = if attribute.contains("allow(") && !is_quiet {
                 "`allow`: say `expect` with a reason"
             } else if attribute.contains("expect(") && !has_reason {
                 "`expect` without a reason: say why"
@@ -245,6 +255,12 @@ fn quieted_lints(workspace: &Workspace) -> Vec<String> {
         }
     }
     findings
+}
+
+/// Says whether a file is a module that several test files include, each using a part of it, so that
+/// `expect` would be wrong for those that use all.
+fn is_shared_by_tests(path: &str) -> bool {
+    part_of(path) == "tests" && path.ends_with("/mod.rs")
 }
 
 /// Says whether the end of a text is inside a macro's definition, where `expect` would be wrong for
@@ -272,7 +288,8 @@ fn leftovers(workspace: &Workspace) -> Vec<String> {
     for (path, source) in &workspace.sources {
         for (number, line) in source.numbered() {
             let in_comment = has_word(&line.comment, &words);
-            if in_comment || macros.iter().any(|it| line.code.contains(it)) {
+            let is_skipped = line.comment.contains(concat!("```ig", "nore"));
+            if in_comment || is_skipped || macros.iter().any(|it| line.code.contains(it)) {
                 find(path, number);
             }
         }
