@@ -9,21 +9,21 @@ use crate::wire::ResponseHead;
 
 /// Classifies a response whose status is not one of success, or whose body is not an answer.
 pub(crate) fn classify(head: &ResponseHead, body: &[u8]) -> ProviderError {
-    error_of(head, ErrorBody::read(body))
+    error_of(head, &ErrorBody::read(body))
 }
 
 /// Classifies an error that a body reports after a status of success, in a stream or alone.
 pub(crate) fn classify_reported(head: &ResponseHead, error: Value) -> ProviderError {
-    error_of(head, ErrorBody::of_json(error))
+    error_of(head, &ErrorBody::of_json(error))
 }
 
-fn error_of(head: &ResponseHead, body: ErrorBody) -> ProviderError {
+fn error_of(head: &ResponseHead, body: &ErrorBody) -> ProviderError {
     let stated = if head.is_success() {
         body.status
     } else {
         Some(head.status)
     };
-    let mut kind = stated.map_or_else(|| kind_of_body(&body), |status| of_status(status, &body));
+    let mut kind = stated.map_or_else(|| kind_of_body(body), |status| of_status(status, body));
     match head.header("x-should-retry") {
         Some("true") if !kind.is_retryable() => kind = Kind::Server,
         Some("false") if kind.is_retryable() => {
@@ -34,7 +34,7 @@ fn error_of(head: &ResponseHead, body: ErrorBody) -> ProviderError {
         }
         _ => {}
     }
-    let mut error = ProviderError::new(kind, message_of(head, stated, &body));
+    let mut error = ProviderError::new(kind, message_of(head, stated, body));
     error.status = stated;
     match retry_after(head, body.json.as_ref()) {
         Some(wait) => error.with_retry_after(wait),

@@ -34,7 +34,10 @@ pub(crate) fn fields_of(message: &AssistantMessage) -> Fields {
                 calls.push(json!({"id": &*call.id, "name": &*call.name, "arguments": arguments}));
             }
             AssistantPart::Opaque(part) => {
-                kinds.push(part.kind.clone());
+                // What stands beside the blocks of an answer is no block of it.
+                if part.kind != "container" {
+                    kinds.push(part.kind.clone());
+                }
                 opaque.push(part.data.read::<Value>().unwrap());
             }
         }

@@ -80,8 +80,8 @@ pub(crate) fn requests_agree<R: Replay>(
     compared
 }
 
-/// Walks both values and reports each place where they differ.
-fn compare(path: &str, theirs: &Value, ours: &Value, differ: &mut impl FnMut(&str, String)) {
+/// Walks both values and reports each place where they differ; a list counts as one place.
+fn compare(path: &str, theirs: &Value, ours: &Value, differ: &mut dyn FnMut(&str, String)) {
     match (theirs, ours) {
         (Value::Object(a), Value::Object(b)) => {
             let mut names: Vec<&String> = a.keys().chain(b.keys()).collect();
@@ -102,7 +102,10 @@ fn compare(path: &str, theirs: &Value, ours: &Value, differ: &mut impl FnMut(&st
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (index, (a, b)) in a.iter().zip(b).enumerate() {
-                compare(&format!("{path}[{index}]"), a, b, differ);
+                let mut differ_here = |field: &str, detail: String| {
+                    differ(field, format!("at {index}: {detail}"));
+                };
+                compare(&format!("{path}[]"), a, b, &mut differ_here);
             }
         }
         (a, b) if a == b => {}

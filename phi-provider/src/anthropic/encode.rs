@@ -1,0 +1,171 @@
+//! Writes the body of a request.
+
+use bytes::Bytes;
+use phi_types::{RawJson, Request, ToolSpec};
+use serde_json::Value;
+
+use super::messages::{Asked, messages};
+use super::options::option_fields;
+use super::{AnthropicMessages, CacheBreakpoints};
+use crate::object::{Object, push_string};
+use crate::surrogates::without_lone_surrogates;
+use crate::wire::{Delivery, EncodeError, Wire};
+
+impl CacheBreakpoints {
+    /// Returns the field that marks a breakpoint, with the comma before it.
+    fn field(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::FiveMinutes => Some(",\"cache_control\":{\"type\":\"ephemeral\"}"),
+            Self::OneHour => Some(",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}"),
+        }
+    }
+}
+
+impl AnthropicMessages {
+    /// Writes the body: what rarely changes first, the messages last.
+    pub(super) fn body(&self, request: &Request) -> Result<Vec<Bytes>, EncodeError> {
+        let options = &request.options;
+        let mut extra = extra_fields(options.extra.as_ref())?;
+        let mut tools = tools(&request.tools, self.cache.field())?;
+        append_items(&mut tools, extra.remove("tools").as_deref());
+        let fields = option_fields(
+            options,
+            &request.model,
+            !request.tools.is_empty(),
+            self.output_tokens_default,
+        );
+        let mut body = Object::default();
+        body.set("model", Value::from(&*request.model).to_string());
+        body.set("max_tokens", fields.max_tokens.to_string());
+        if self.delivery == Delivery::Streamed {
+            body.set("stream", "true");
+        }
+        let sequences = Some(fields.stop_sequences).filter(|all| !all.is_empty());
+        set(
+            &mut body,
+            "temperature",
+            fields.temperature.map(Value::from),
+        );
+        set(&mut body, "top_p", fields.top_p.map(Value::from));
+        set(&mut body, "stop_sequences", sequences.map(Value::from));
+        set(&mut body, "thinking", fields.thinking);
+        set(&mut body, "output_config", fields.output_config);
+        set(&mut body, "tool_choice", fields.tool_choice);
+        if !tools.is_empty() {
+            body.set("tools", format!("[{tools}]"));
+        }
+        if !request.system.trim().is_empty() {
+            body.set("system", system(&request.system, self.cache.field()));
+        }
+        let asked = Asked {
+            identity: self.identity(),
+            model: &request.model,
+            unsigned_thinking: self.unsigned_thinking,
+        };
+        let entries = request.view.entries();
+        let messages = messages(&entries, asked, self.cache.field());
+        if let Some(container) = messages.container {
+            body.set("container", container);
+        }
+        let mut last = format!("[{}]", messages.json);
+        for (name, value) in extra.into_fields() {
+            if name == "messages" {
+                last = value.into_owned();
+            } else {
+                body.set(&name, value);
+            }
+        }
+        if last == "[]" {
+            return Err(EncodeError::NothingToSend);
+        }
+        let mut head = body.text();
+        head.pop();
+        head.push_str(",\"messages\":");
+        last.push('}');
+        Ok(vec![Bytes::from(head), Bytes::from(last)])
+    }
+}
+
+fn extra_fields(extra: Option<&RawJson>) -> Result<Object<'_>, EncodeError> {
+    let Some(extra) = extra else {
+        return Ok(Object::default());
+    };
+    let found = match extra.as_str().trim_start().chars().next() {
+        Some('[') => "an array",
+        Some('"') => "a string",
+        Some('n') => "null",
+        Some('t' | 'f') => "a boolean",
+        _ => "a number",
+    };
+    Object::read(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject { found })
+}
+
+/// Writes the tools without the brackets; the breakpoint stands after the last.
+fn tools(specs: &[ToolSpec], cache_control: Option<&str>) -> Result<String, EncodeError> {
+    let mut out = String::new();
+    for (at, spec) in specs.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        out.push_str("{\"name\":");
+        push_string(&mut out, &spec.name);
+        if !spec.description.trim().is_empty() {
+            out.push_str(",\"description\":");
+            push_string(&mut out, &spec.description);
+        }
+        out.push_str(",\"input_schema\":");
+        out.push_str(&schema(spec)?);
+        if at + 1 == specs.len() {
+            out.push_str(cache_control.unwrap_or_default());
+        }
+        out.push('}');
+    }
+    Ok(out)
+}
+
+/// Returns the schema of a tool, whose type the provider wants to be stated.
+fn schema(spec: &ToolSpec) -> Result<String, EncodeError> {
+    let mut schema =
+        Object::read(spec.input_schema.as_str()).map_err(|_| EncodeError::SchemaNotAnObject {
+            tool: spec.name.to_string(),
+        })?;
+    if schema.field("type").is_none() {
+        schema.set("type", "\"object\"");
+    }
+    Ok(without_lone_surrogates(&schema.text()).into_owned())
+}
+
+/// Appends the items of an array to items without brackets.
+fn append_items(items: &mut String, array: Option<&str>) {
+    let inner = array
+        .and_then(|array| array.trim().strip_prefix('[')?.strip_suffix(']'))
+        .map(str::trim)
+        .unwrap_or_default();
+    if !inner.is_empty() {
+        if !items.is_empty() {
+            items.push(',');
+        }
+        items.push_str(&without_lone_surrogates(inner));
+    }
+}
+
+fn system(text: &str, cache_control: Option<&str>) -> String {
+    let mut out = String::new();
+    match cache_control {
+        Some(cache_control) => {
+            out.push_str("[{\"type\":\"text\",\"text\":");
+            push_string(&mut out, text);
+            out.push_str(cache_control);
+            out.push_str("}]");
+        }
+        None => push_string(&mut out, text),
+    }
+    out
+}
+
+fn set(body: &mut Object<'_>, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        body.set(name, value.to_string());
+    }
+}

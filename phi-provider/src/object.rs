@@ -1,0 +1,103 @@
+//! Reads and writes JSON objects whose fields keep their order and their text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// The fields of an object in the order in which they stand there, each as its text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Object<'a> {
+    fields: Vec<(String, Cow<'a, str>)>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads an object; a field that comes twice keeps its last value.
+    pub(crate) fn read(text: &'a str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.fields.iter();
+        let (_, value) = fields.find(|(given, _)| given == name)?;
+        Some(value)
+    }
+
+    /// Replaces a field where it stands, or appends it.
+    pub(crate) fn set(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
+        let value = value.into();
+        match self.fields.iter_mut().find(|(given, _)| given == name) {
+            Some((_, old)) => *old = value,
+            None => self.fields.push((name.to_owned(), value)),
+        }
+    }
+
+    /// Takes a field out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Cow<'a, str>> {
+        let at = self.fields.iter().position(|(given, _)| given == name)?;
+        Some(self.fields.remove(at).1)
+    }
+
+    pub(crate) fn into_fields(self) -> Vec<(String, Cow<'a, str>)> {
+        self.fields
+    }
+
+    /// Writes the object.
+    pub(crate) fn text(&self) -> String {
+        let mut out = String::from("{");
+        for (at, (name, value)) in self.fields.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            push_string(&mut out, name);
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// Appends a text as a JSON string.
+pub(crate) fn push_string(out: &mut String, text: &str) {
+    // A string is always JSON.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<'a>(Object<'a>);
+        impl<'de: 'a, 'a> Visitor<'de> for Fields<'a> {
+            type Value = Object<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Object<'a>, A::Error> {
+                while let Some((name, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    self.0.set(&name, value.get());
+                }
+                Ok(self.0)
+            }
+        }
+        deserializer.deserialize_map(Fields(Object::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_keep_their_order_and_their_text() {
+        let mut object = Object::read(r#"{"z": 1.0, "a": {"y" :2}, "z2":null}"#).unwrap();
+        assert_eq!(object.field("z"), Some("1.0"));
+        object.set("a", "true");
+        object.set("n\"", "[]");
+        assert_eq!(object.remove("z2").as_deref(), Some("null"));
+        assert_eq!(object.text(), r#"{"z":1.0,"a":true,"n\"":[]}"#);
+        assert!(Object::read("[1]").is_err());
+    }
+}
