@@ -19,6 +19,15 @@ pub(crate) const RULES: &[Rule] = &[
         fine: &[],
     },
     Rule {
+        name: "the readme names every crate",
+        check: crates,
+        caught: &[caught(
+            |it| replace(it, "README.md", "`phi-loop`", ""),
+            "phi-loop",
+        )],
+        fine: &[],
+    },
+    Rule {
         name: "a crate has a changelog",
         check: changelogs,
         caught: &[
@@ -192,7 +201,7 @@ pub(crate) const RULES: &[Rule] = &[
         caught: &[
             caught(
                 |it| append(it, "README.md", "One thing. Another thing.\n"),
-                "README.md:5",
+                "README.md:",
             ),
             caught(
                 |it| append(it, "phi/CHANGELOG.md", "- Is it `a`? It is.\n"),
@@ -224,6 +233,15 @@ fn commands(workspace: &Workspace) -> Vec<String> {
     let missing = COMMANDS.iter().filter(|it| !readme.contains(**it));
     missing
         .map(|it| format!("README.md: name the command `{it}`"))
+        .collect()
+}
+
+fn crates(workspace: &Workspace) -> Vec<String> {
+    let readme = workspace.text("README.md");
+    let names = workspace.packages.iter().map(|it| format!("`{}`", it.name));
+    let missing = names.filter(|it| !readme.contains(it));
+    missing
+        .map(|it| format!("README.md: say what the crate {it} is for"))
         .collect()
 }
 

@@ -148,6 +148,15 @@ pub(crate) const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "every dependency of the workspace is used",
+        check: unused,
+        caught: &[caught(
+            |it| replace(it, "Cargo.toml", "serde =", "serde = \"1\"\nlog ="),
+            "`log`",
+        )],
+        fine: &[|it| append(it, "Cargo.toml", "log = \"1\"\n")],
+    },
+    Rule {
         name: "the workspace turns its lints on",
         check: lints,
         caught: &[caught(
@@ -366,6 +375,25 @@ fn own_versions(manifest: &str) -> impl Iterator<Item = &str> {
         let is_itself = line.contains("path = \".\"");
         is_dependencies && is_entry && !is_itself && !line.contains("workspace = true")
     })
+}
+
+fn unused(workspace: &Workspace) -> Vec<String> {
+    let root = workspace.text("Cargo.toml").lines();
+    let lines = root
+        .skip_while(|it| *it != "[workspace.dependencies]")
+        .skip(1);
+    let lines = lines.take_while(|it| !it.starts_with('['));
+    let names = lines.filter_map(|it| Some(it.split_once(" = ")?.0));
+    let is_used = |name: &str| {
+        let manifests = workspace.packages.iter().map(|it| &it.folder);
+        let mut texts = manifests.map(|it| workspace.text(&format!("{it}/Cargo.toml")));
+        let starts = [format!("\n{name}."), format!("\n{name} =")];
+        texts.any(|text| starts.iter().any(|it| text.contains(it)))
+    };
+    let unused = names.filter(|name| !is_used(name) && !name.starts_with("phi"));
+    unused
+        .map(|name| format!("Cargo.toml: no crate uses `{name}`: take it out"))
+        .collect()
 }
 
 fn lints(workspace: &Workspace) -> Vec<String> {

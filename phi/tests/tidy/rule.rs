@@ -112,9 +112,10 @@ pub(crate) fn sound() -> Workspace {
     write(
         &mut workspace,
         "Cargo.toml",
-        &format!("[workspace.lints.rust]\n{lints}"),
+        &format!("[workspace.dependencies]\nserde = \"1\"\n\n[workspace.lints.rust]\n{lints}"),
     );
-    let commands = crate::documents::COMMANDS.join("\n");
+    let crates: String = PACKAGES.iter().map(|it| format!("`{it}`\n")).collect();
+    let commands = crate::documents::COMMANDS.join("\n") + "\n" + &crates;
     write(
         &mut workspace,
         "README.md",
