@@ -8,6 +8,18 @@ mod body;
 mod classify;
 #[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod error_body;
+#[cfg(feature = "transport")]
+mod http_call;
+#[cfg(feature = "transport")]
+mod http_credential;
+#[cfg(feature = "transport")]
+mod http_keep_alive;
+#[cfg(feature = "transport")]
+mod http_provider;
+#[cfg(feature = "transport")]
+mod http_timeouts;
+#[cfg(feature = "http")]
+mod http_transport;
 mod limits;
 #[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod object;
@@ -20,10 +32,22 @@ mod sse;
 mod surrogates;
 #[cfg(feature = "anthropic")]
 mod tool_ids;
+#[cfg(feature = "transport")]
+mod transport;
 mod wire;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+#[cfg(feature = "transport")]
+pub use http_credential::{Credential, CredentialError};
+#[cfg(feature = "transport")]
+pub use http_provider::HttpProvider;
+#[cfg(feature = "transport")]
+pub use http_timeouts::Timeouts;
+#[cfg(feature = "http")]
+pub use http_transport::{HttpOptions, HttpTransport, Proxies};
 pub use limits::Limits;
 pub use sse::{SseDecoder, SseEvent};
+#[cfg(feature = "transport")]
+pub use transport::{HttpResponse, SecretHeader, Transport, TransportError};
 pub use wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, ResponseHead, Wire};

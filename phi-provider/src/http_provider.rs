@@ -1,0 +1,124 @@
+//! A provider made of a wire and a transport.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_core::stream::BoxStream;
+use phi_types::{Delta, Identity, Provider, ProviderError, Request};
+use secrecy::SecretString;
+
+use crate::http_call::Call;
+use crate::http_credential::{Credential, scrub};
+use crate::http_timeouts::Timeouts;
+use crate::transport::{SecretHeader, Transport};
+use crate::wire::Wire;
+
+/// The most bytes of one answer unless told otherwise.
+const BODY_BYTES_MAX: u64 = 1 << 30;
+
+/// A provider over HTTP: it encodes a request, sends it, and hands out what the answer says as it
+/// arrives. A clone shares everything.
+///
+/// It sends each request once: retry and fallback belong to the loop. Errors name the host and
+/// never hold the credential, also where the service repeats it. An answer that breaks off before
+/// its finish is [`phi_types::ProviderErrorKind::Incomplete`], one that goes silent is
+/// [`phi_types::ProviderErrorKind::Timeout`]; after its finish it is complete whatever happens.
+///
+/// Its streams need a tokio runtime with time.
+#[derive(Clone)]
+pub struct HttpProvider {
+    pub(crate) shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) wire: Arc<dyn Wire>,
+    pub(crate) transport: Arc<dyn Transport>,
+    credential: Credential,
+    headers: Vec<SecretHeader>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) body_bytes_max: u64,
+}
+
+impl HttpProvider {
+    /// Makes a provider.
+    #[must_use]
+    pub fn new(wire: Arc<dyn Wire>, transport: Arc<dyn Transport>, credential: Credential) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                wire,
+                transport,
+                credential,
+                headers: Vec::new(),
+                timeouts: Timeouts::default(),
+                body_bytes_max: BODY_BYTES_MAX,
+            }),
+        }
+    }
+
+    /// Adds a header to every request; it replaces one of the same name, that of the credential
+    /// included. Its value counts as secret.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: impl Into<SecretString>) -> Self {
+        self.shared_mut().headers.push(SecretHeader {
+            name: name.to_ascii_lowercase().into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Sets how long it waits for what.
+    #[must_use]
+    pub fn with_timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.shared_mut().timeouts = timeouts;
+        self
+    }
+
+    /// Sets the most bytes of one answer, keep-alives included. Default: 1 GiB. The decoder caps
+    /// what is held in memory by itself.
+    #[must_use]
+    pub fn with_body_bytes_max(mut self, body_bytes_max: u64) -> Self {
+        self.shared_mut().body_bytes_max = body_bytes_max;
+        self
+    }
+
+    fn shared_mut(&mut self) -> &mut Shared {
+        Arc::make_mut(&mut self.shared)
+    }
+}
+
+impl Shared {
+    /// Returns the headers that no message may show.
+    pub(crate) fn secrets(&self) -> Vec<SecretHeader> {
+        let mut secrets = Vec::with_capacity(1 + self.headers.len());
+        if let Credential::Key(key) = &self.credential {
+            secrets.push(self.wire.authorize(key).into());
+        }
+        secrets.extend(self.headers.iter().cloned());
+        secrets
+    }
+
+    /// Takes every secret out of a message.
+    pub(crate) fn scrub(&self, message: &str) -> String {
+        let secrets = self.secrets();
+        scrub(message, secrets.iter().map(|it| &it.value))
+    }
+}
+
+impl Provider for HttpProvider {
+    fn identity(&self) -> Identity<'_> {
+        self.shared.wire.identity()
+    }
+
+    fn stream(&self, request: Request) -> BoxStream<'static, Result<Delta, ProviderError>> {
+        Box::pin(Call::new(Arc::clone(&self.shared), request))
+    }
+}
+
+impl fmt::Debug for HttpProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HttpProvider")
+            .field(&self.identity())
+            .finish()
+    }
+}

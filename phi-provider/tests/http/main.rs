@@ -1,0 +1,11 @@
+//! The provider over HTTP against a server that does what a test says, and against transports in
+//! memory where time is a value.
+#![cfg(all(feature = "http", feature = "openai-chat"))]
+
+mod answers_of_services_are_typed_errors;
+mod broken_answers_are_incomplete;
+mod credentials_stay_secret;
+mod deltas_come_when_they_are_sent;
+mod each_exchange_is_sent_once_and_closed;
+mod silence_ends_in_a_timeout;
+mod support;
