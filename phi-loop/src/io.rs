@@ -33,8 +33,8 @@ pub enum Input {
     Approval(EffectId, Approval),
     /// The view can be made smaller.
     Compacted(EffectId, CompactionBlock, Usage),
-    /// The view cannot be made smaller; the text says why.
-    CompactionFailed(EffectId, String),
+    /// The view cannot be made smaller; the text says why, the usage what the attempt took.
+    CompactionFailed(EffectId, String, Usage),
     /// A hook decided.
     Decided(DecisionId, Verdict),
     /// What the model is shown changes from its next call on.

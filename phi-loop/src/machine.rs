@@ -165,9 +165,9 @@ impl Machine {
             Input::Compacted(effect, block, usage) => {
                 self.on_compacted(now, &effect, block, usage)?;
             }
-            Input::CompactionFailed(effect, reason) => {
+            Input::CompactionFailed(effect, reason, usage) => {
                 self.compacting(&effect)?;
-                let failed = self.state.compaction_failed(reason);
+                let failed = self.state.compaction_failed(reason, usage);
                 self.emit(now, failed);
             }
             Input::Decided(id, verdict) => self.on_decided(now, id, verdict)?,
@@ -183,16 +183,6 @@ impl Machine {
     /// Hands out what to do next. `None`: it waits for an input, or has ended.
     pub fn poll(&mut self) -> Option<Output> {
         self.outbox.pop_front()
-    }
-
-    /// Forgets what no log holds, as the end of a process does.
-    pub(crate) fn forget(&mut self) {
-        let state = State::new(
-            self.session().clone(),
-            self.loop_id().clone(),
-            Transcript::new(),
-        );
-        *self = Self::with_state(std::mem::replace(&mut self.state, state), None);
     }
 
     /// Goes on after a restore: what was open when the process ended is settled by effect class.

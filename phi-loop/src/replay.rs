@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Delta, EffectId, Event, EventKind, Finish, LoopError, LoopStarted, Message, MessageAdded,
-    ModelFailed, Outcome, ProviderErrorKind, Queue, Recovered, StopCause, StopReason,
-    StopRequested, Surface, SurfaceChanged, ToolEnded, ToolEnding, Transcript, UserMessage,
+    Delta, EffectId, Event, EventKind, Finish, LoopError, Message, MessageAdded, ModelFailed,
+    Outcome, ProviderErrorKind, Queue, Recovered, StopCause, StopReason, StopRequested, ToolCall,
+    ToolEnded, ToolEnding, Transcript, TurnTrigger, UserMessage,
 };
 
 use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict};
-use crate::machine::{Machine, Start};
+use crate::machine::Machine;
 
 /// Says where a replay and its log part.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -35,12 +35,24 @@ pub struct Diverged {
 /// # Errors
 /// [`Diverged`] with both sides of the first difference.
 pub fn replay(before: &Transcript, events: &[Event]) -> Result<Machine, Diverged> {
+    if let [
+        Event {
+            kind: EventKind::LoopStarted(_),
+            ..
+        },
+    ] = events
+    {
+        // The process ended before the loop had any input: there is nothing to drive.
+        return Machine::restore(before, events)
+            .map_err(|error| diverged(events.first(), None, &error.to_string()));
+    }
     let mut replay = Replay::new(before, events)?;
     while let Some(event) = replay.next() {
-        let matched = replay.matched;
+        let before = (replay.matched, replay.asked);
         replay.feed(event)?;
         replay.compare()?;
-        if replay.matched == matched {
+        // A decision is no event: that one is asked for is progress too.
+        if (replay.matched, replay.asked) == before {
             return Err(diverged(
                 Some(event),
                 None,
@@ -52,56 +64,32 @@ pub fn replay(before: &Transcript, events: &[Event]) -> Result<Machine, Diverged
 }
 
 struct Replay<'a> {
+    before: &'a Transcript,
     machine: Machine,
     events: &'a [Event],
     matched: usize,
+    /// How many decisions the machine has asked for.
+    asked: usize,
     deciding_model: Option<DecisionId>,
-    deciding_tools: Vec<(DecisionId, Arc<phi_types::ToolCall>)>,
+    deciding_tools: Vec<(DecisionId, Arc<ToolCall>)>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(before: &Transcript, events: &'a [Event]) -> Result<Self, Diverged> {
-        let Some(first) = events.first() else {
-            return Err(Diverged {
-                seq: 1,
-                recorded: None,
-                replayed: None,
-                why: "the log is empty".to_owned(),
-            });
-        };
-        let (EventKind::LoopStarted(started), Some(loop_id)) = (&first.kind, &first.loop_id) else {
-            return Err(diverged(
-                Some(first),
-                None,
-                "the log of a loop begins with loop_started",
-            ));
-        };
-        let surface = match events.get(1).map(|event| &event.kind) {
-            Some(EventKind::SurfaceChanged(changed)) => surface(changed),
-            _ => Surface::default(),
-        };
-        let LoopStarted {
-            agent,
-            parent,
-            continuation,
-            configuration,
-            metadata,
-        } = started.as_ref().clone();
-        let start = Start {
-            session: first.session.clone(),
-            loop_id: loop_id.clone(),
-            agent,
-            parent,
-            continuation,
-            configuration,
-            metadata,
-            transcript: before.clone(),
-            surface,
-        };
+    /// Takes the policy and the surface from the log; everything after them is compared.
+    fn new(before: &'a Transcript, events: &'a [Event]) -> Result<Self, Diverged> {
+        let announced = events.iter().take(2).take_while(|event| {
+            matches!(
+                event.kind,
+                EventKind::LoopStarted(_) | EventKind::SurfaceChanged(_)
+            )
+        });
+        let matched = announced.count();
         Ok(Self {
-            machine: Machine::new(start),
+            before,
+            machine: restored(before, events, matched)?,
             events,
-            matched: 0,
+            matched,
+            asked: 0,
             deciding_model: None,
             deciding_tools: Vec::new(),
         })
@@ -121,20 +109,28 @@ impl<'a> Replay<'a> {
             match output {
                 Output::Events(batch) => {
                     for replayed in batch {
-                        let Some(recorded) = self.next() else {
-                            continue;
-                        };
+                        let Some(recorded) = self.next() else { break };
+                        if is_restart(recorded) && !is_restart(&replayed) {
+                            // The process ended in the middle of this step.
+                            break;
+                        }
                         if *recorded != replayed {
                             let why = "the machine wrote something else";
                             return Err(diverged(Some(recorded), Some(replayed), why));
+                        }
+                        if let EventKind::ToolEnded(ended) = &replayed.kind {
+                            self.deciding_tools
+                                .retain(|(id, _)| id.index != ended.index);
                         }
                         self.matched += 1;
                     }
                 }
                 Output::Effect(Effect::Decide(id, Subject::Model(_))) => {
+                    self.asked += 1;
                     self.deciding_model = Some(id);
                 }
                 Output::Effect(Effect::Decide(id, Subject::Tool(call))) => {
+                    self.asked += 1;
                     self.deciding_tools.push((id, call));
                 }
                 Output::Effect(_) | Output::Abort(_) | Output::Live(_) => {}
@@ -148,11 +144,14 @@ impl<'a> Replay<'a> {
         let now = event.at;
         let none = |why: &str| Err(diverged(Some(event), None, why));
         let input = match &event.kind {
-            EventKind::LoopStarted(_) => self.first_input(),
             EventKind::Message(MessageAdded {
-                message: Message::User(message),
+                message: Message::User(_),
+                queued: None,
                 ..
-            }) => Input::Prompt(vec![Arc::clone(message)]),
+            }) => Input::Prompt(self.prompts(now)),
+            EventKind::TurnStarted(started) if started.trigger == TurnTrigger::Continue => {
+                Input::Continue
+            }
             EventKind::Message(MessageAdded {
                 message: Message::Assistant(message),
                 ..
@@ -192,13 +191,7 @@ impl<'a> Replay<'a> {
                 }
             }
             EventKind::SurfaceChanged(changed) => Input::SurfaceChanged(changed.as_ref().clone()),
-            EventKind::Recovered(Recovered::Restart {}) => {
-                self.deciding_model = None;
-                self.deciding_tools.clear();
-                self.machine = self.restarted(event)?;
-                self.machine.resume(now);
-                return Ok(());
-            }
+            EventKind::Recovered(Recovered::Restart {}) => return self.restart(event),
             EventKind::ApprovalResolved(resolved) => {
                 Input::Approval(self.effect(resolved.request), resolved.approval.clone())
             }
@@ -213,7 +206,7 @@ impl<'a> Replay<'a> {
                     let Some(effect) = self.compaction() else {
                         return none("no compaction is under way");
                     };
-                    Input::CompactionFailed(effect, error.clone().unwrap_or_default())
+                    Input::CompactionFailed(effect, error.clone().unwrap_or_default(), ended.usage)
                 }
             },
             EventKind::ToolEnded(ended) => self.tool_ended(ended),
@@ -249,32 +242,30 @@ impl<'a> Replay<'a> {
             },
             EventKind::TurnEnded(_) => match (self.deciding_model.take(), self.following()) {
                 (Some(id), following) => Input::Decided(id, refusal(following)),
-                (None, _) => return none("the turn is not over"),
+                (None, _) => Input::Timeout,
             },
-            _ => return none("nothing that came in leads to this event"),
+            // What is left follows from the passing of time, if from anything.
+            _ => Input::Timeout,
         };
         self.input(event, now, input)
     }
 
-    fn first_input(&self) -> Input {
-        let prompts = self
+    /// The messages of the prompt that came in now.
+    fn prompts(&self, now: DateTime<Utc>) -> Vec<Arc<UserMessage>> {
+        let rest = self
             .events
             .iter()
-            .skip(2)
-            .map_while(|event| match &event.kind {
-                EventKind::Message(MessageAdded {
-                    message: Message::User(message),
-                    queued: None,
-                    ..
-                }) => Some(Arc::clone(message)),
-                _ => None,
-            });
-        let prompts: Vec<Arc<UserMessage>> = prompts.collect();
-        if prompts.is_empty() {
-            Input::Continue
-        } else {
-            Input::Prompt(prompts)
-        }
+            .skip(self.matched)
+            .take_while(|event| event.at == now);
+        let prompts = rest.map_while(|event| match &event.kind {
+            EventKind::Message(MessageAdded {
+                message: Message::User(message),
+                queued: None,
+                ..
+            }) => Some(Arc::clone(message)),
+            _ => None,
+        });
+        prompts.collect()
     }
 
     fn tool_ended(&mut self, ended: &ToolEnded) -> Input {
@@ -361,29 +352,40 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// A restart forgets what no log holds, as the process did.
-    fn restarted(&self, event: &Event) -> Result<Machine, Diverged> {
-        let mut machine = self.machine.clone();
-        machine.forget();
-        if machine.outcome().is_some() {
-            return Err(diverged(Some(event), None, "the loop has ended"));
-        }
-        Ok(machine)
+    /// A restart forgets what no log holds; it may come with another surface.
+    fn restart(&mut self, event: &Event) -> Result<(), Diverged> {
+        self.deciding_model = None;
+        self.deciding_tools.clear();
+        self.machine = restored(self.before, self.events, self.matched)?;
+        let settled = self.events.iter().skip(self.matched + 1);
+        let mut settled = settled
+            .take_while(|next| next.at == event.at)
+            .skip_while(|next| {
+                matches!(
+                    next.kind,
+                    EventKind::ModelFailed(_)
+                        | EventKind::CompactionEnded(_)
+                        | EventKind::ToolEnded(_)
+                )
+            });
+        let Some(EventKind::SurfaceChanged(changed)) = settled.next().map(|next| &next.kind) else {
+            self.machine.resume(event.at);
+            return Ok(());
+        };
+        let mut surface = self.machine.transcript().surface().clone();
+        surface.change(changed);
+        self.machine
+            .resume_with(event.at, &surface)
+            .map_err(|rejected| refused(event, &rejected))
     }
 
     fn input(&mut self, event: &Event, now: DateTime<Utc>, input: Input) -> Result<(), Diverged> {
         self.machine
             .handle(now, input)
-            .map_err(|rejected: Rejected| {
-                diverged(
-                    Some(event),
-                    None,
-                    &format!("the machine refuses what led to it: {rejected}"),
-                )
-            })
+            .map_err(|rejected| refused(event, &rejected))
     }
 
-    fn tool_decision(&mut self, index: u32) -> Option<(DecisionId, Arc<phi_types::ToolCall>)> {
+    fn tool_decision(&mut self, index: u32) -> Option<(DecisionId, Arc<ToolCall>)> {
         let place = self
             .deciding_tools
             .iter()
@@ -441,14 +443,21 @@ fn refusal(following: Option<&Event>) -> Verdict {
     }
 }
 
-fn surface(changed: &SurfaceChanged) -> Surface {
-    let empty = Surface::default();
-    Surface {
-        system: changed.system.clone().unwrap_or(empty.system),
-        tools: changed.tools.clone().unwrap_or(empty.tools),
-        models: changed.models.clone().unwrap_or(empty.models),
-        options: changed.options.clone().unwrap_or(empty.options),
-    }
+fn restored(before: &Transcript, events: &[Event], len: usize) -> Result<Machine, Diverged> {
+    Machine::restore(before, events.iter().take(len))
+        .map_err(|error| diverged(events.first(), None, &error.to_string()))
+}
+
+fn is_restart(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Recovered(Recovered::Restart {}))
+}
+
+fn refused(event: &Event, rejected: &Rejected) -> Diverged {
+    diverged(
+        Some(event),
+        None,
+        &format!("the machine refuses what led to it: {rejected}"),
+    )
 }
 
 fn diverged(recorded: Option<&Event>, replayed: Option<Event>, why: &str) -> Diverged {

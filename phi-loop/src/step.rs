@@ -81,7 +81,8 @@ impl State {
             }
         }
         if let Some(limit) = self.limit_reached() {
-            if self.configuration.grace_turn && self.counts.turns > 0 {
+            // After a complete answer there is nothing to wrap up.
+            if self.configuration.grace_turn && self.counts.turns > 0 && trigger.is_some() {
                 return self.turn_started(self.counts.turns, TurnTrigger::Grace);
             }
             return end(Outcome::LimitReached { limit });
@@ -104,18 +105,19 @@ impl State {
             _ if self.stop.is_some() && !matches!(calling.stage, Stage::Compacting { .. }) => {
                 self.turn_ended()
             }
-            Stage::Compacting { .. } if at_once => {
-                Step::Emit(self.compaction_failed("the loop was cancelled".to_owned()))
-            }
+            Stage::Compacting { .. } if at_once => Step::Emit(
+                self.compaction_failed("the loop was cancelled".to_owned(), Usage::default()),
+            ),
             Stage::Compacting { .. } => Step::Wait,
             Stage::Overflowed => {
                 let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
                 Step::Emit(EventKind::CompactionStarted(CompactionStarted { entries }))
             }
             Stage::Due(at) if at.is_some_and(|at| at > now) => Step::Wait,
-            Stage::Due(_) if asked.model.is_some() => Step::Wait,
+            // A message that joins while hooks decide changes the request: they are asked again.
             Stage::Due(_) => match next_queued(self.transcript.queue(), false) {
                 Some(queued) => self.delivered(queued),
+                None if asked.model.is_some() => Step::Wait,
                 None if asked.before_model => Step::DecideModel,
                 None => Step::Emit(self.model_started(calling, ModelPatch::default())),
             },
@@ -214,9 +216,9 @@ impl State {
     }
 
     /// Records that the view could not be made smaller.
-    pub(crate) fn compaction_failed(&self, error: String) -> EventKind {
+    pub(crate) fn compaction_failed(&self, error: String, usage: Usage) -> EventKind {
         let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
-        let (error, usage) = (Some(error), Usage::default());
+        let error = Some(error);
         EventKind::CompactionEnded(CompactionEnded {
             block: None,
             error,

@@ -1,5 +1,6 @@
 //! The one fold from deltas to an assistant message.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::delta::{Delta, Finish, OpaqueDelta, PartFactsDelta, Started, TextDelta, ToolCallDelta};
@@ -166,7 +167,8 @@ impl Assembler {
     /// Makes the message of a stream that is over, or `None` if it never finished.
     ///
     /// A call that was never ended is cut off if the output was cut (output limit, full window) and
-    /// complete otherwise. A call without an id gets `call_{n}`, counted from 0.
+    /// complete otherwise. A call without an id gets `call_{n}`, counted from 0, and one that repeats
+    /// an id of the same message gets `{id}_{n}`: no provider accepts two results under one id.
     #[must_use]
     pub fn into_message(self, origin: Origin) -> Option<AssistantMessage> {
         let finish = self.finish.clone()?;
@@ -203,7 +205,7 @@ impl Assembler {
     ) -> AssistantMessage {
         self.slots.sort_by_key(|slot| slot.part);
         let mut parts = Vec::with_capacity(self.slots.len());
-        let mut calls = 0;
+        let mut ids = BTreeSet::new();
         for slot in self.slots {
             let Some(complete) = keep(&slot) else {
                 continue;
@@ -219,13 +221,7 @@ impl Assembler {
                     name,
                     arguments,
                 } => {
-                    let id = if id.is_empty() {
-                        format!("call_{calls}")
-                    } else {
-                        id
-                    };
-                    let (id, name) = (Arc::from(id), Arc::from(name));
-                    calls += 1;
+                    let (id, name) = (unique(&mut ids, id), Arc::from(name));
                     let arguments = if complete {
                         Arguments::parse(&arguments)
                     } else {
@@ -277,6 +273,26 @@ impl Assembler {
         )]
         &mut self.slots[at]
     }
+}
+
+/// Returns the id, or one made of it where it is missing or taken.
+fn unique(ids: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
+    let stem = if id.is_empty() {
+        "call".to_owned()
+    } else {
+        id.clone()
+    };
+    let mut n = ids.len();
+    let mut id: Arc<str> = if id.is_empty() {
+        Arc::from(format!("{stem}_{n}"))
+    } else {
+        Arc::from(id)
+    };
+    while !ids.insert(Arc::clone(&id)) {
+        id = Arc::from(format!("{stem}_{n}"));
+        n += 1;
+    }
+    id
 }
 
 impl SlotContent {
@@ -406,6 +422,22 @@ mod tests {
         .unwrap();
         assert_eq!(call(&message, 0).arguments, Arguments::parse("{}"));
         assert_eq!(call(&message, 1).arguments, Arguments::cut_off("{}"));
+    }
+
+    #[test]
+    fn ids_that_are_missing_or_repeated_become_unique() {
+        let mut deltas = Vec::new();
+        for (part, id) in (0..).zip(["a", "", "a", "a", "", "a_2"]) {
+            deltas.push(Delta::tool_call(part, id, "t"));
+        }
+        deltas.push(Delta::finish(StopReason::ToolUse));
+        let message = assemble(&deltas).into_message(Origin::default()).unwrap();
+        let ids: Vec<&str> = message.tool_calls().map(|call| &*call.id).collect();
+        assert_eq!(ids, ["a", "call_1", "a_2", "a_3", "call_4", "a_2_5"]);
+        let again = assemble(&message.deltas())
+            .into_message(Origin::default())
+            .unwrap();
+        assert_eq!(again, message);
     }
 
     #[test]

@@ -149,6 +149,22 @@ pub struct Surface {
 }
 
 impl Surface {
+    /// Takes a change over.
+    pub fn change(&mut self, changed: &SurfaceChanged) {
+        if let Some(system) = &changed.system {
+            self.system = Arc::clone(system);
+        }
+        if let Some(tools) = &changed.tools {
+            self.tools = Arc::clone(tools);
+        }
+        if let Some(models) = &changed.models {
+            self.models = Arc::clone(models);
+        }
+        if let Some(options) = &changed.options {
+            self.options = Arc::clone(options);
+        }
+    }
+
     /// States what must change to get from this surface to another; `None` if nothing does.
     #[must_use]
     pub fn difference(&self, new: &Self) -> Option<SurfaceChanged> {

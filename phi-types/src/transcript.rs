@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{
-    CompactionBlock, Event, EventKind, MessageAdded, MessageQueued, Queue, SurfaceChanged,
-    ToolEnded,
+    CompactionBlock, Event, EventKind, MessageAdded, MessageQueued, Queue, ToolEnded,
 };
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
@@ -115,7 +114,7 @@ impl Transcript {
                 });
             }
             EventKind::ToolEnded(ended) => self.add_result(ended)?,
-            EventKind::SurfaceChanged(changed) => self.change_surface(changed),
+            EventKind::SurfaceChanged(changed) => self.surface.change(changed),
             EventKind::TurnStarted(_) => self.turn_usage = Usage::default(),
             EventKind::ModelFailed(failed) => self.add_usage(&failed.facts.usage),
             EventKind::CompactionEnded(ended) => {
@@ -256,21 +255,6 @@ impl Transcript {
         }
         self.view = view;
         Ok(())
-    }
-
-    fn change_surface(&mut self, changed: &SurfaceChanged) {
-        if let Some(system) = &changed.system {
-            self.surface.system = Arc::clone(system);
-        }
-        if let Some(tools) = &changed.tools {
-            self.surface.tools = Arc::clone(tools);
-        }
-        if let Some(models) = &changed.models {
-            self.surface.models = Arc::clone(models);
-        }
-        if let Some(options) = &changed.options {
-            self.surface.options = Arc::clone(options);
-        }
     }
 
     fn add_usage(&mut self, usage: &Usage) {

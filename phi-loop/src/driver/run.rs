@@ -295,7 +295,11 @@ impl Run {
             }
             Effect::Compact(compact) => {
                 let reason = "this driver has no compactor".to_owned();
-                self.quietly(Input::CompactionFailed(compact.id, reason));
+                self.quietly(Input::CompactionFailed(
+                    compact.id,
+                    reason,
+                    Usage::default(),
+                ));
             }
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
             Effect::AskApproval(_) => {}

@@ -327,12 +327,7 @@ impl Machine {
                     usage,
                 })
             }
-            Err(why) => match self.state.compaction_failed(why) {
-                EventKind::CompactionEnded(ended) => {
-                    EventKind::CompactionEnded(CompactionEnded { usage, ..ended })
-                }
-                other => other,
-            },
+            Err(why) => self.state.compaction_failed(why, usage),
         };
         self.emit(now, kind);
         Ok(())

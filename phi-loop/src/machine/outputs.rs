@@ -127,7 +127,7 @@ impl Machine {
                     self.aborts.push(abort);
                 }
             }
-            EventKind::TurnEnded(_) => self.deciding_model = None,
+            EventKind::TurnEnded(_) | EventKind::Message(_) => self.deciding_model = None,
             _ => {}
         }
     }

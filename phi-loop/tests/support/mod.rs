@@ -1,0 +1,501 @@
+//! A world for the machine: a seeded model, tools in any order, faults, crashes.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its part of the world"
+)]
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use phi_loop::{Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
+use phi_types::{
+    Approval, Configuration, Delta, EffectClass, EffectId, Event, EventKind, Identity, ModelPatch,
+    Point, ProviderError, ProviderErrorKind, QueueId, RawJson, SessionId, StopReason, Surface,
+    Target, ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage, UserMessage,
+};
+
+/// A small generator: the same seed gives the same world.
+#[derive(Debug, Clone)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % sides.max(1)
+    }
+
+    pub fn one_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+}
+
+pub fn session() -> SessionId {
+    SessionId::new("s").unwrap()
+}
+
+pub fn spec(name: &str, effect_class: EffectClass) -> ToolSpec {
+    ToolSpec {
+        name: Arc::from(name),
+        description: Arc::from("A tool."),
+        input_schema: RawJson::parse("{\"type\":\"object\"}").unwrap(),
+        kind: ToolKind::Other,
+        effect_class,
+    }
+}
+
+pub fn surface() -> Surface {
+    let identity = Identity {
+        protocol: "test",
+        provider: "test",
+    };
+    Surface {
+        system: Arc::from("Be brief."),
+        tools: Arc::from([
+            spec("pure", EffectClass::Pure),
+            spec("again", EffectClass::Idempotent),
+            spec("once", EffectClass::AtMostOnce),
+        ]),
+        models: Arc::from([
+            Target::new(identity, "first"),
+            Target::new(identity, "second"),
+        ]),
+        ..Surface::default()
+    }
+}
+
+pub fn start(configuration: Configuration) -> Start {
+    Start::new(session(), configuration, surface())
+}
+
+pub fn at(ms: i64) -> DateTime<Utc> {
+    DateTime::<Utc>::UNIX_EPOCH + TimeDelta::milliseconds(ms)
+}
+
+pub fn user(text: &str) -> Arc<UserMessage> {
+    Arc::new(UserMessage::text(text))
+}
+
+pub fn prompt(text: &str) -> Input {
+    Input::Prompt(vec![user(text)])
+}
+
+pub fn queue_id(id: &str) -> QueueId {
+    QueueId::new(id).unwrap()
+}
+
+/// A machine under test with everything that it wrote and asked for.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    pub machine: Machine,
+    pub now: DateTime<Utc>,
+    pub events: Vec<Event>,
+    pub effects: Vec<Effect>,
+    pub aborted: Vec<EffectId>,
+    pub live: usize,
+}
+
+impl Bench {
+    pub fn new(configuration: Configuration) -> Self {
+        Self::with(Machine::new(start(configuration)))
+    }
+
+    pub fn with(machine: Machine) -> Self {
+        let mut bench = Self {
+            machine,
+            now: at(0),
+            events: Vec::new(),
+            effects: Vec::new(),
+            aborted: Vec::new(),
+            live: 0,
+        };
+        bench.drain();
+        bench
+    }
+
+    pub fn started(configuration: Configuration, text: &str) -> Self {
+        let mut bench = Self::new(configuration);
+        bench.handle(prompt(text));
+        bench
+    }
+
+    pub fn drain(&mut self) {
+        while let Some(output) = self.machine.poll() {
+            match output {
+                Output::Events(batch) => self.events.extend(batch),
+                Output::Live(_) => self.live += 1,
+                Output::Effect(effect) => self.effects.push(effect),
+                Output::Abort(effect) => {
+                    self.effects.retain(|open| open.id() != Some(&effect));
+                    self.aborted.push(effect);
+                }
+            }
+        }
+    }
+
+    pub fn handle(&mut self, input: Input) {
+        self.machine.handle(self.now, input).unwrap();
+        self.drain();
+    }
+
+    pub fn pass(&mut self, ms: i64) {
+        self.now += TimeDelta::milliseconds(ms);
+    }
+
+    /// The model call that is in flight.
+    pub fn model(&mut self) -> EffectId {
+        let place = self
+            .effects
+            .iter()
+            .position(|it| matches!(it, Effect::CallModel(_)));
+        let Effect::CallModel(call) = self.effects.remove(place.expect("a model is called")) else {
+            unreachable!("the place was found by its kind")
+        };
+        call.id
+    }
+
+    /// The tool calls that run, in the order in which they started.
+    pub fn tools(&mut self) -> Vec<EffectId> {
+        let (tools, rest): (Vec<Effect>, Vec<Effect>) = std::mem::take(&mut self.effects)
+            .into_iter()
+            .partition(|it| matches!(it, Effect::RunTool(_)));
+        self.effects = rest;
+        tools.iter().filter_map(|it| it.id().cloned()).collect()
+    }
+
+    /// The model answers the call in flight.
+    pub fn answer(&mut self, deltas: &[Delta]) -> EffectId {
+        let effect = self.model();
+        for delta in deltas {
+            self.handle(Input::Delta(effect.clone(), delta.clone()));
+        }
+        self.handle(Input::ModelEnded(effect.clone()));
+        effect
+    }
+
+    pub fn say(&mut self, text: &str) {
+        self.answer(&[Delta::text(0, text), Delta::finish(StopReason::EndTurn)]);
+    }
+
+    pub fn call(&mut self, names: &[&str]) {
+        self.answer(&calls(names));
+    }
+
+    pub fn fail(&mut self, kind: ProviderErrorKind) {
+        let effect = self.model();
+        self.handle(Input::ModelFailed(effect, ProviderError::new(kind, "no")));
+    }
+
+    pub fn end_tool(&mut self, effect: EffectId, text: &str) {
+        self.handle(Input::ToolEnded(
+            effect,
+            ToolReport::returned(ToolResult::text(text)),
+        ));
+    }
+
+    /// The `type` of every event, in order.
+    pub fn kinds(&self) -> Vec<String> {
+        self.events.iter().map(|event| kind_of(event)).collect()
+    }
+
+    pub fn endings(&self) -> Vec<ToolEnding> {
+        let endings = self.events.iter().filter_map(|event| match &event.kind {
+            EventKind::ToolEnded(ended) => Some(ended.ending),
+            _ => None,
+        });
+        endings.collect()
+    }
+}
+
+pub fn kind_of(event: &Event) -> String {
+    let value = serde_json::to_value(&event.kind).unwrap();
+    value["type"].as_str().unwrap().to_owned()
+}
+
+pub fn calls(names: &[&str]) -> Vec<Delta> {
+    let mut deltas = Vec::new();
+    for (part, name) in (0..).zip(names) {
+        deltas.push(Delta::tool_call(part, format!("c{part}"), *name));
+        deltas.push(Delta::arguments(part, format!("{{\"n\":{part}}}")));
+        deltas.push(Delta::part_ended(part));
+    }
+    deltas.push(Delta::Usage(Usage {
+        input_tokens: Some(10),
+        output_tokens: Some(5),
+        ..Usage::default()
+    }));
+    deltas.push(Delta::finish(StopReason::ToolUse));
+    deltas
+}
+
+/// A seeded configuration: limits near and far, every way to run tools, hooks here and there.
+pub fn configuration(dice: &mut Dice) -> Configuration {
+    use phi_types::{Limits, RetryPolicy, ToolExecution, ToolPolicy};
+    let execution = match dice.roll(4) {
+        0 => ToolExecution::Sequential,
+        1 => ToolExecution::Batched { size: 2 },
+        2 => ToolExecution::Parallel { max: 2 },
+        _ => ToolExecution::Parallel { max: 16 },
+    };
+    let mut points = Vec::new();
+    for point in [Point::BeforeModel, Point::BeforeTool] {
+        if dice.one_in(3) {
+            points.push(point);
+        }
+    }
+    Configuration {
+        limits: Limits {
+            turns: Some(u32::try_from(2 + dice.roll(8)).unwrap()),
+            tokens: dice.one_in(6).then(|| 40 + dice.roll(100)),
+            wall_time_ms: dice.one_in(6).then(|| 500 + dice.roll(5_000)),
+            tool_calls: dice.one_in(6).then_some(4),
+            identical_calls: dice.one_in(4).then_some(2),
+            ..Limits::default()
+        },
+        retry: RetryPolicy {
+            attempts_max: 3,
+            wait_first_ms: 100,
+            wait_max_ms: 1_000,
+        },
+        tools: ToolPolicy {
+            execution,
+            timeout_ms: dice.one_in(2).then_some(400),
+        },
+        grace_turn: dice.one_in(3),
+        compaction: dice.one_in(2),
+        points,
+        seed: dice.roll(1_000),
+        ..Configuration::default()
+    }
+}
+
+/// The world's next move: something outstanding comes to an end, or somebody interferes.
+pub fn world_move(bench: &mut Bench, dice: &mut Dice, step: u64) {
+    let jitter = i64::try_from(dice.roll(120)).unwrap();
+    bench.pass(jitter);
+    match dice.roll(24) {
+        0 => {
+            let id = queue_id(&format!("q{}", dice.roll(6)));
+            let text = user("wait");
+            let input = if dice.one_in(2) {
+                Input::Steer(id, text)
+            } else {
+                Input::FollowUp(id, text)
+            };
+            return refusable(bench, input);
+        }
+        1 if step > 6 && dice.one_in(4) => return refusable(bench, Input::Cancel),
+        2 if step > 6 && dice.one_in(3) => return refusable(bench, Input::Stop("enough".into())),
+        3 => {
+            let seq = dice.roll(30);
+            let loop_id = bench.machine.loop_id().clone();
+            let effect = EffectId { loop_id, seq };
+            let stale = bench.effects.iter().all(|open| open.id() != Some(&effect));
+            if stale
+                && bench
+                    .machine
+                    .outstanding()
+                    .iter()
+                    .all(|open| open.id() != Some(&effect))
+            {
+                let before = bench.machine.clone();
+                let report = ToolReport::returned(ToolResult::text("stale"));
+                assert!(
+                    bench
+                        .machine
+                        .handle(bench.now, Input::ToolEnded(effect, report))
+                        .is_err()
+                );
+                assert_eq!(before, bench.machine, "a refused input changed the machine");
+                assert_eq!(bench.machine.poll(), None);
+            }
+            return;
+        }
+        _ => {}
+    }
+    if bench.effects.is_empty() || dice.one_in(12) {
+        if let Some(due) = bench.machine.next_timeout() {
+            bench.now = bench.now.max(due);
+            refusable(bench, Input::Timeout);
+        }
+        return;
+    }
+    let place = usize::try_from(dice.roll(bench.effects.len() as u64)).unwrap();
+    let effect = bench.effects.remove(place);
+    settle(bench, dice, effect);
+}
+
+fn refusable(bench: &mut Bench, input: Input) {
+    let before = bench.machine.clone();
+    if bench.machine.handle(bench.now, input).is_err() {
+        assert_eq!(before, bench.machine, "a refused input changed the machine");
+    }
+    bench.drain();
+}
+
+fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
+    match effect {
+        Effect::CallModel(call) => model_reply(bench, dice, call.id),
+        Effect::RunTool(run) => {
+            let report = match dice.roll(5) {
+                0 => ToolReport::returned(ToolResult::error("it broke")),
+                1 => ToolReport {
+                    ending: ToolEnding::Invalid,
+                    ..ToolReport::returned(ToolResult::error("n is missing"))
+                },
+                _ => ToolReport::returned(ToolResult::text("ok")),
+            };
+            bench.handle(Input::ToolEnded(run.id, report));
+        }
+        Effect::Compact(compact) => {
+            let len = compact.view.len() as u64;
+            let block = phi_types::CompactionBlock {
+                first: dice.roll(len + 1),
+                count: dice.roll(len + 2),
+                replacement: vec![user("what was before")],
+            };
+            let usage = Usage {
+                input_tokens: Some(3),
+                ..Usage::default()
+            };
+            bench.handle(Input::Compacted(compact.id, block, usage));
+        }
+        Effect::AskApproval(ask) => {
+            let approval = if dice.one_in(2) {
+                Approval::Approved {}
+            } else {
+                Approval::Denied {
+                    reason: "no".into(),
+                }
+            };
+            bench.handle(Input::Approval(ask.id, approval));
+        }
+        Effect::Decide(id, subject) => {
+            let verdict = match (subject, dice.roll(9)) {
+                (Subject::Tool(_), 0) => Verdict::Deny {
+                    reason: "not this".into(),
+                },
+                (Subject::Tool(_), 1 | 2) => {
+                    let arguments = dice.one_in(2).then(|| RawJson::parse("{\"n\":9}").unwrap());
+                    Verdict::Ask {
+                        question: "May it?".into(),
+                        arguments,
+                    }
+                }
+                (Subject::Tool(_), 3) => Verdict::Rewrite(RawJson::parse("{\"n\":7}").unwrap()),
+                (Subject::Tool(_), 4) => Verdict::Fail {
+                    reason: "hook broke".into(),
+                },
+                (Subject::Model(_), 0) => Verdict::Patch(ModelPatch {
+                    tools: Some(vec![Arc::from("pure")]),
+                    messages: vec![user("and hurry")],
+                    ..ModelPatch::default()
+                }),
+                (Subject::Model(_), 1) if dice.one_in(4) => Verdict::Deny {
+                    reason: "no".into(),
+                },
+                (Subject::Model(_), 2) if dice.one_in(4) => Verdict::Fail {
+                    reason: "oh".into(),
+                },
+                _ => Verdict::Proceed,
+            };
+            // A step in between may have made the question moot.
+            refusable(bench, Input::Decided(id, verdict));
+        }
+    }
+}
+
+fn model_reply(bench: &mut Bench, dice: &mut Dice, id: EffectId) {
+    let mut deltas = Vec::new();
+    let mut part = 0;
+    if dice.one_in(2) {
+        deltas.push(Delta::thinking(part, "hm"));
+        part += 1;
+    }
+    if dice.one_in(2) {
+        deltas.push(Delta::text(part, "some text"));
+        part += 1;
+    }
+    let names = ["pure", "again", "once", "pure", "again", "unknown"];
+    for n in 0..dice.roll(5) {
+        let name = names[usize::try_from(dice.roll(6)).unwrap()];
+        deltas.push(Delta::tool_call(part, format!("c{}", dice.roll(2)), name));
+        let arguments = match dice.roll(8) {
+            0 => "{\"n\":".to_owned(),
+            1 => String::new(),
+            _ => format!("{{\"n\":{n}}}"),
+        };
+        deltas.push(Delta::arguments(part, arguments));
+        if !dice.one_in(5) {
+            deltas.push(Delta::part_ended(part));
+        }
+        part += 1;
+    }
+    deltas.push(Delta::Usage(Usage {
+        input_tokens: Some(10),
+        output_tokens: dice.one_in(2).then_some(3),
+        ..Usage::default()
+    }));
+    let stop = match dice.roll(12) {
+        0 => StopReason::MaxTokens,
+        1 => StopReason::PauseTurn,
+        2 => StopReason::ContextWindow,
+        3 if dice.one_in(3) => StopReason::Other,
+        4 if dice.one_in(3) => StopReason::Refusal,
+        _ => StopReason::ToolUse,
+    };
+    deltas.push(Delta::finish(stop));
+    let fault = dice.one_in(4);
+    let cut = usize::try_from(dice.roll(deltas.len() as u64)).unwrap();
+    let shown = if fault { &deltas[..cut] } else { &deltas[..] };
+    for delta in shown {
+        bench.handle(Input::Delta(id.clone(), delta.clone()));
+        if dice.one_in(60) {
+            // Somebody cancels while the model speaks.
+            refusable(bench, Input::Cancel);
+            return;
+        }
+    }
+    if !fault {
+        bench.handle(Input::ModelEnded(id));
+        return;
+    }
+    use ProviderErrorKind as K;
+    let kinds = [
+        K::RateLimited,
+        K::Overloaded,
+        K::Auth,
+        K::ContextOverflow,
+        K::Network,
+        K::Server,
+    ];
+    let kind = kinds[usize::try_from(dice.roll(6)).unwrap()];
+    let mut error = ProviderError::new(kind, "no");
+    if dice.one_in(3) {
+        error.retry_after_ms = Some(dice.roll(1_500));
+    }
+    let input = if dice.one_in(4) {
+        Input::ModelEnded(id)
+    } else {
+        Input::ModelFailed(id, error)
+    };
+    bench.handle(input);
+}
+
+/// Restores a machine from a log and goes on, as a new process would.
+pub fn restarted(events: &[Event], now: DateTime<Utc>) -> Bench {
+    let mut machine = Machine::restore(&Transcript::new(), events).unwrap();
+    machine.resume(now);
+    let mut bench = Bench::with(machine);
+    bench.now = now;
+    bench.events.splice(0..0, events.iter().cloned());
+    // What the restored machine does not start by itself was settled by the resume.
+    bench
+}
