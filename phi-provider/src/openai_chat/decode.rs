@@ -10,10 +10,10 @@ use super::calls::{CallPiece, Key};
 use super::chunk::{Block, CallEntry, Choice, Chunk, Content, FunctionPiece, Piece, is_stated};
 use super::facts::{Extra, ReasoningField};
 use super::finish::Word;
-use super::lenient::Few;
-use super::surrogates::repaired;
+use super::lenient::{Few, Object};
 use crate::body::{Fault, Protocol};
 use crate::sse::SseEvent;
+use crate::surrogates::without_lone_surrogates;
 
 /// Reads one answer. One choice is read: the one with index 0.
 #[derive(Debug, Default)]
@@ -70,25 +70,36 @@ impl Protocol for ChatReader {
         self.answer.stop(reason, None, deltas);
         true
     }
+
+    fn is_over(&self) -> bool {
+        self.terminated
+    }
 }
 
 impl ChatReader {
     fn read(&mut self, data: &str, form: Form, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
-        let error = match serde_json::from_str::<Chunk<'_>>(data) {
-            Ok(chunk) => return self.take(data, chunk, form, deltas),
+        // Gemini behind this protocol reports errors as a list.
+        if data.starts_with('[')
+            && let Ok(list) = serde_json::from_str::<Few<Chunk<'_>>>(data)
+            && list.into_iter().any(|chunk| chunk.is_error())
+        {
+            return Err(reported(data));
+        }
+        let error = match serde_json::from_str::<Object<Chunk<'_>>>(data) {
+            Ok(Object(Some(chunk))) => return self.take(data, chunk, form, deltas),
+            Ok(Object(None)) => {
+                let what = format!("a chunk is no JSON object but `{}`", beginning(data));
+                return Err(Fault::Protocol(what));
+            }
             Err(error) => error,
         };
         // Half of a surrogate pair is no character; everything else in the chunk is fine.
-        if let Cow::Owned(repaired) = repaired(data)
-            && let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(&repaired)
+        if let Cow::Owned(repaired) = without_lone_surrogates(data)
+            && let Ok(Object(Some(chunk))) = serde_json::from_str::<Object<Chunk<'_>>>(&repaired)
         {
             return self.take(&repaired, chunk, form, deltas);
         }
-        // Gemini behind this protocol reports errors as a list.
-        match serde_json::from_str::<Vec<Chunk<'_>>>(data) {
-            Ok(list) if list.iter().any(Chunk::is_error) => Err(reported(data)),
-            _ => Err(Fault::json("a chunk", &error)),
-        }
+        Err(Fault::json("a chunk", &error))
     }
 
     fn take(
@@ -249,4 +260,9 @@ fn reported(data: &str) -> Fault {
 /// Reads an error, which is rare and of any shape; what is no JSON is its text.
 fn value_of(data: &str) -> Value {
     serde_json::from_str(data).unwrap_or_else(|_| Value::from(data))
+}
+
+/// The beginning of a text, for a message.
+fn beginning(text: &str) -> String {
+    text.chars().take(40).collect()
 }

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use phi_types::{Options, Origin, RawJson, Request, Thinking, ToolChoice, ToolSpec};
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::messages::MessageWriter;
 use super::quirks::{OutputLimit, Quirks, StreamUsage};
-use super::surrogates::repaired;
+use crate::surrogates::without_lone_surrogates;
 use crate::wire::{Delivery, EncodeError};
 
 /// The fields of a body in order, as JSON. `messages` is the last one, so that a conversation that
@@ -37,7 +37,7 @@ impl<'r> Fields<'r> {
 
     /// Adds a field, or replaces it where it stands.
     fn merge(&mut self, name: String, json: &str) {
-        let json = Cow::Owned(repaired(json).into_owned());
+        let json = Cow::Owned(without_lone_surrogates(json).into_owned());
         match self.fields.iter_mut().find(|(known, _)| *known == name) {
             Some((_, value)) => *value = json,
             None => self.fields.push((Cow::Owned(name), json)),
@@ -109,7 +109,7 @@ fn options<'r>(
     }
     fields.add_some("reasoning_effort", effort(options))?;
     if !request.tools.is_empty() {
-        fields.add_some("tool_choice", options.tool_choice.as_ref().map(choice))?;
+        fields.add_some("tool_choice", options.tool_choice.as_ref().map(Choice::of))?;
         fields.add_some("parallel_tool_calls", options.parallel_tool_calls)?;
     }
     Ok(())
@@ -126,23 +126,46 @@ fn effort(options: &Options) -> Option<&'static str> {
     }
 }
 
-fn choice(choice: &ToolChoice) -> serde_json::Value {
-    match choice {
-        ToolChoice::Auto => json!("auto"),
-        ToolChoice::None => json!("none"),
-        ToolChoice::Required => json!("required"),
-        ToolChoice::Tool(name) => json!({"type": "function", "function": {"name": name}}),
+/// `tool_choice`: a word, or the one tool that must be called.
+#[derive(Debug)]
+enum Choice<'r> {
+    Word(&'static str),
+    Tool(&'r str),
+}
+
+impl<'r> Choice<'r> {
+    fn of(choice: &'r ToolChoice) -> Self {
+        match choice {
+            ToolChoice::Auto => Self::Word("auto"),
+            ToolChoice::None => Self::Word("none"),
+            ToolChoice::Required => Self::Word("required"),
+            ToolChoice::Tool(name) => Self::Tool(name),
+        }
     }
 }
 
-#[derive(Debug, Serialize)]
+impl Serialize for Choice<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Word(word) => serializer.serialize_str(word),
+            Self::Tool(name) => {
+                let mut fields = serializer.serialize_map(Some(2))?;
+                fields.serialize_entry("type", "function")?;
+                fields.serialize_entry("function", &BTreeMap::from([("name", name)]))?;
+                fields.end()
+            }
+        }
+    }
+}
+
+#[derive(Debug, serde::Serialize)]
 struct Tool<'r> {
     #[serde(rename = "type")]
     kind: &'static str,
     function: Function<'r>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, serde::Serialize)]
 struct Function<'r> {
     name: &'r str,
     description: &'r str,
@@ -157,7 +180,7 @@ impl<'r> Tool<'r> {
         if !spec.input_schema.is_object() {
             return Err(not_an_object());
         }
-        let parameters = match repaired(spec.input_schema.as_str()) {
+        let parameters = match without_lone_surrogates(spec.input_schema.as_str()) {
             Cow::Borrowed(_) => spec.input_schema.clone(),
             Cow::Owned(json) => RawJson::parse(&json).map_err(|_| not_an_object())?,
         };

@@ -12,7 +12,7 @@ use serde::ser::Serializer;
 use super::call_ids::IdTable;
 use super::facts::{Extra, ReasoningField};
 use super::quirks::{EmptyContent, Quirks, ReasoningReplay, SystemRole, ToolImages};
-use super::surrogates::repaired;
+use crate::surrogates::without_lone_surrogates;
 
 /// One message of the body.
 #[derive(Debug, Serialize)]
@@ -279,7 +279,7 @@ impl<'v> MessageWriter<'v> {
             Extra::default()
         };
         let arguments = match &call.arguments {
-            Arguments::Object(object) => repaired(object.as_str()),
+            Arguments::Object(object) => without_lone_surrogates(object.as_str()),
             // Servers that fill templates parse the arguments of the past again.
             Arguments::Malformed { raw, .. } => {
                 Cow::Owned(serde_json::json!({ "malformed_arguments": raw }).to_string())

@@ -13,7 +13,6 @@ mod lenient;
 mod messages;
 mod quirks;
 mod scan;
-mod surrogates;
 mod usage;
 
 use phi_types::{Identity, Origin, Request};
