@@ -61,13 +61,22 @@ struct Writer<'a> {
     ids: ToolIds,
     /// An assistant message was met.
     has_answer: bool,
+    /// The text block that was written last, if nothing was written after it.
+    last_text: Option<LastText<'a>>,
     container: Option<String>,
 }
 
+/// Where a text block begins, and what it says.
+struct LastText<'a> {
+    at: usize,
+    part: &'a TextPart,
+    message: &'a AssistantMessage,
+}
+
 /// Writes a conversation. `cache_control` is set after the last two user messages.
-pub(super) fn messages(
-    entries: &[&Entry],
-    asked: Asked<'_>,
+pub(super) fn messages<'a>(
+    entries: &[&'a Entry],
+    asked: Asked<'a>,
     cache_control: Option<&str>,
 ) -> Messages {
     let mut writer = Writer {
@@ -77,6 +86,7 @@ pub(super) fn messages(
         user_ends: Vec::new(),
         ids: ToolIds::new(ID_RULE),
         has_answer: false,
+        last_text: None,
         container: None,
     };
     let mut rest = entries;
@@ -95,6 +105,7 @@ pub(super) fn messages(
             Entry::Results(_) | Entry::Extension(_) => {}
         }
     }
+    writer.trim_prefill();
     writer.close();
     if let Some(cache_control) = cache_control {
         for end in writer.user_ends.iter().rev().take(2) {
@@ -107,9 +118,10 @@ pub(super) fn messages(
     }
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Opens a block in a message of a role: what is pushed to `out` next is the block.
     fn open(&mut self, role: Role) {
+        self.last_text = None;
         if self.role == Some(role) {
             self.out.push(',');
             return;
@@ -155,18 +167,12 @@ impl Writer<'_> {
     }
 
     /// Writes an answer and the results of its calls, which stand before the next answer.
-    fn turn(&mut self, message: &AssistantMessage, after: &[&Entry]) {
+    fn turn(&mut self, message: &'a AssistantMessage, after: &[&Entry]) {
         self.has_answer = true;
-        let is_last = !after
-            .iter()
-            .any(|entry| matches!(entry, Entry::User(_) | Entry::Assistant(_)));
-        // A text that ends in white space cannot be continued; a paused turn goes back unchanged.
-        let is_prefill = is_last && message.stop_reason != StopReason::PauseTurn;
         let mut calls: Vec<(&Arc<ToolCall>, String)> = Vec::new();
-        for (at, part) in message.parts.iter().enumerate() {
-            let is_end = is_prefill && at + 1 == message.parts.len();
+        for part in &message.parts {
             match part {
-                AssistantPart::Text(part) => self.answer(part, is_end, &message.origin),
+                AssistantPart::Text(part) => self.answer(part, message),
                 AssistantPart::Thinking(part) => self.thinking(part, &message.origin),
                 AssistantPart::ToolCall(call) => {
                     let id = self.ids.next(&call.id);
@@ -186,19 +192,32 @@ impl Writer<'_> {
         self.results(&calls, results.flatten().collect());
     }
 
-    fn answer(&mut self, part: &TextPart, is_end: bool, origin: &Origin) {
-        let text = if is_end {
-            part.text.trim_end()
-        } else {
-            part.text.as_str()
-        };
-        if text.trim().is_empty() {
+    fn answer(&mut self, part: &'a TextPart, message: &'a AssistantMessage) {
+        if part.text.trim().is_empty() {
             return;
         }
         self.open(Role::Assistant);
+        let at = self.out.len();
+        self.push_answer(&part.text, &part.facts, &message.origin);
+        self.last_text = Some(LastText { at, part, message });
+    }
+
+    fn push_answer(&mut self, text: &str, facts: &PartFacts, origin: &Origin) {
         push_text(&mut self.out, text);
-        self.push_extra(&part.facts, origin);
+        self.push_extra(facts, origin);
         self.out.push('}');
+    }
+
+    /// Trims the text that the model shall continue: the provider refuses white space at its end.
+    /// A paused turn goes back unchanged.
+    fn trim_prefill(&mut self) {
+        let Some(LastText { at, part, message }) = self.last_text.take() else {
+            return;
+        };
+        if self.role == Some(Role::Assistant) && message.stop_reason != StopReason::PauseTurn {
+            self.out.truncate(at);
+            self.push_answer(part.text.trim_end(), &part.facts, &message.origin);
+        }
     }
 
     fn thinking(&mut self, part: &ThinkingPart, origin: &Origin) {
