@@ -1,0 +1,267 @@
+//! The processes of one call: started together, and gone together.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+};
+
+use crate::mark::{Mark, Member};
+use crate::workspace::Workspace;
+
+/// How long a killed process may take to end.
+const END_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How often the process table is searched for what a call left behind.
+const SEARCHES_MAX: usize = 200;
+/// How many searches in a row must find nothing. One can miss a process whose number wrapped.
+const SEARCHES_CLEAN: usize = 2;
+
+/// Waits for one line, so that the mark is there before the command starts.
+const GATE: &str = r#"read -r _ || exit 125; exec "$0" -c "$1" </dev/null"#;
+
+/// Why a command was not started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(
+        "the command has {bytes} bytes, more than the system passes to a shell: write it to a file with write_file and run that"
+    )]
+    TooLong { bytes: usize },
+    #[error("no shell found: install bash or sh in a folder of PATH")]
+    NoShell,
+    #[error(
+        "/proc cannot be read ({0}), so what the command starts could not be stopped: mount /proc"
+    )]
+    NoProc(io::Error),
+    #[error("cannot start {shell}: {reason}")]
+    Start { shell: String, reason: io::Error },
+}
+
+/// What stopping a call did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stopped {
+    /// Processes that ran on and were killed, without the first.
+    pub(crate) killed: usize,
+    /// Processes that could not be killed, as those of another user.
+    pub(crate) left: usize,
+}
+
+/// A command that runs, with everything that it starts.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    child: Child,
+    first: Pid,
+    mark: Mark,
+    stopped: Option<Stopped>,
+}
+
+/// A started command, with the ends that the caller watches.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) tree: Tree,
+    /// Standard output and standard error, in the order in which they were written.
+    pub(crate) output: OwnedFd,
+    /// Readable when the first process has ended.
+    pub(crate) ended: OwnedFd,
+}
+
+/// Starts a command in a shell, in a session of its own, with standard input closed.
+pub(crate) fn start(workspace: &Workspace, command: &str) -> Result<Started, StartError> {
+    std::fs::metadata("/proc/self/limits").map_err(StartError::NoProc)?;
+    let mut environment = workspace.environment();
+    let path = environment.get(OsStr::new("PATH")).cloned();
+    let shells = Shells::find(&path.unwrap_or_default()).ok_or(StartError::NoShell)?;
+    let mut mark = Mark::new();
+    environment.insert(mark.variable().into(), "1".into());
+    let failed = |reason: io::Error| match Errno::from_io_error(&reason) {
+        Some(Errno::TOOBIG) => StartError::TooLong {
+            bytes: command.len(),
+        },
+        _ => StartError::Start {
+            shell: crate::text::name(&shells.command),
+            reason,
+        },
+    };
+    let (output, writer) = io::pipe().map_err(failed)?;
+    let (gate, mut opener) = io::pipe().map_err(failed)?;
+    let mut shell = Command::new(&shells.gate);
+    shell
+        .arg("-c")
+        .arg(GATE)
+        .arg(&shells.command)
+        .arg(OsStr::from_bytes(command.as_bytes()))
+        .env_clear()
+        .envs(environment)
+        .current_dir(format!(
+            "/proc/self/fd/{}",
+            workspace.held().fd().as_raw_fd()
+        ))
+        .stdin(Stdio::from(gate))
+        .stderr(Stdio::from(writer.try_clone().map_err(failed)?))
+        .stdout(Stdio::from(writer));
+    let unused = CommandWrap::with_new("sh", |_| {});
+    ProcessSession
+        .pre_spawn(&mut shell, &unused)
+        .map_err(failed)?;
+    let child = shell.spawn().map_err(failed)?;
+    // The write end of the output lives in the command: nothing but its processes may hold it.
+    drop(shell);
+    let first = Pid::from_child(&child);
+    mark.put(first);
+    let tree = Tree {
+        child,
+        first,
+        mark,
+        stopped: None,
+    };
+    let ended = pidfd_open(first, PidfdFlags::empty()).map_err(|it| failed(it.into()))?;
+    opener.write_all(b"\n").map_err(failed)?;
+    Ok(Started {
+        tree,
+        output: output.into(),
+        ended,
+    })
+}
+
+impl Tree {
+    /// Ends every process of the call and returns when none is left. Blocks for milliseconds.
+    pub(crate) fn stop(&mut self) -> Stopped {
+        if let Some(stopped) = self.stopped {
+            return stopped;
+        }
+        let stopped = self.kill_all();
+        self.stopped = Some(stopped);
+        stopped
+    }
+
+    /// How the first process ended, once [`Tree::stop`] has returned.
+    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    fn kill_all(&mut self) -> Stopped {
+        let mut killed = HashSet::new();
+        let mut left = HashSet::new();
+        let mut clean = 0;
+        for _ in 0..SEARCHES_MAX {
+            let Ok(members) = self.mark.members() else {
+                break;
+            };
+            let alive: Vec<_> = members.iter().filter(|it| !it.ended).collect();
+            let mut open = Vec::new();
+            for member in &alive {
+                match self.kill(member) {
+                    Ok(fd) => {
+                        open.extend(fd);
+                        if member.pid != self.first {
+                            killed.insert(member.pid);
+                        }
+                    }
+                    Err(_) => {
+                        left.insert(member.pid);
+                    }
+                }
+            }
+            wait_for_end(&open);
+            self.collect(&members);
+            clean = match alive.iter().all(|it| left.contains(&it.pid)) {
+                true => clean + 1,
+                false => 0,
+            };
+            if clean == SEARCHES_CLEAN {
+                break;
+            }
+        }
+        // Killed above, or ended before: this collects it.
+        if let Ok(fd) = pidfd_open(self.first, PidfdFlags::empty()) {
+            wait_for_end(&[fd]);
+        }
+        let _collected = self.status();
+        Stopped {
+            killed: killed.len(),
+            left: left.len(),
+        }
+    }
+
+    /// Kills a member. The handle keeps the number from meaning another process meanwhile.
+    fn kill(&self, member: &Member) -> rustix::io::Result<Option<OwnedFd>> {
+        let fd = match pidfd_open(member.pid, PidfdFlags::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match pidfd_send_signal(&fd, Signal::KILL) {
+            Ok(()) => Ok(Some(fd)),
+            Err(Errno::SRCH) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Collects ended members that became children of this process, as where it is process 1.
+    fn collect(&self, members: &[Member]) {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        for member in members {
+            if member.parent == own && member.pid != self.first {
+                // Not ended yet, or collected by another thread: the next search shows which.
+                let _status = waitpid(Some(member.pid), WaitOptions::NOHANG);
+            }
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Waits until all processes have ended, for two seconds at most.
+fn wait_for_end(processes: &[OwnedFd]) {
+    let deadline = Instant::now() + END_WAIT_MAX;
+    for process in processes {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let rest = Timespec::try_from(rest).ok();
+        let mut watched = [PollFd::new(process, PollFlags::IN)];
+        // An interrupted wait is made good by the next search.
+        let _ended = poll(&mut watched, rest.as_ref());
+    }
+}
+
+/// The shells that are there.
+#[derive(Debug)]
+struct Shells {
+    /// Runs the command: bash if present, else sh.
+    command: PathBuf,
+    /// Waits for the mark: sh, which starts faster.
+    gate: PathBuf,
+}
+
+impl Shells {
+    fn find(path: &OsString) -> Option<Self> {
+        let find = |name: &str| {
+            std::env::split_paths(path)
+                .chain([PathBuf::from("/bin"), PathBuf::from("/usr/bin")])
+                .filter(|folder| folder.is_absolute())
+                .map(|folder| folder.join(name))
+                .find(|file| is_executable(file))
+        };
+        let (bash, sh) = (find("bash"), find("sh"));
+        let command = bash.or_else(|| sh.clone())?;
+        let gate = sh.unwrap_or_else(|| command.clone());
+        Some(Self { command, gate })
+    }
+}
+
+fn is_executable(file: &Path) -> bool {
+    let is_file = std::fs::metadata(file).is_ok_and(|it| it.is_file());
+    is_file && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
+}
