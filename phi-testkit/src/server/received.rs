@@ -8,6 +8,9 @@ const HEAD_MAX: u64 = 1 << 16;
 /// The longest body, in bytes.
 const BODY_MAX: u64 = 1 << 26;
 
+/// The first byte of everything that a TLS client sends first.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// One request as the server received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
@@ -41,6 +44,14 @@ impl Received {
 
     /// Reads one request; `None` where the client closed the connection before one.
     pub(super) fn read(from: &mut impl BufRead, connection: usize) -> io::Result<Option<Self>> {
+        // The greeting of TLS may hold no line end: waiting for one would last forever.
+        if from
+            .fill_buf()?
+            .first()
+            .is_some_and(|byte| *byte == TLS_HANDSHAKE)
+        {
+            return Err(invalid("the client speaks TLS, and this server does not"));
+        }
         let mut head = from.by_ref().take(HEAD_MAX);
         let line = loop {
             match read_line(&mut head)? {
@@ -171,6 +182,7 @@ mod tests {
             "GET /\r\n\r\n",
             "GET / HTTP/1.1\r\nno header\r\n\r\n",
             "GET / HTTP/1.1\r\n",
+            "\x16\x03\x01 a greeting of TLS",
             "GET / HTTP/1.1\r\nContent-Length: 9\r\n\r\nshort",
             "GET / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
             "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
