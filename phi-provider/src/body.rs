@@ -22,6 +22,9 @@ pub(crate) trait Protocol: Send {
 
     /// Takes the end of the body. Says whether the answer is complete: its finish was seen.
     fn close(&mut self, deltas: &mut Vec<Delta>) -> bool;
+
+    /// Says whether the service has said that nothing more comes.
+    fn is_over(&self) -> bool;
 }
 
 /// Why a piece of an answer is none.
@@ -185,6 +188,10 @@ impl<P: Protocol> Decoder for BodyDecoder<P> {
             self.state = State::Broken(error.clone());
         }
         finished
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.state, State::Events(_)) && self.protocol.is_over()
     }
 }
 

@@ -37,6 +37,10 @@ pub(crate) struct Call {
 /// always arrive at once must not keep the timer from its turn either.
 const PIECES_MAX: u32 = 64;
 
+/// How long is waited for the end of the body after the service said that nothing more comes: a
+/// connection whose body was read to its end serves the next call.
+const LAST_WAIT: Duration = Duration::from_millis(50);
+
 enum Phase {
     Ready(Box<Request>),
     Sending {
@@ -202,6 +206,10 @@ impl Call {
         }
         let decoded = reading.decoder.push(bytes, &mut self.decoded);
         reading.note(bytes, &self.decoded, self.shared.timeouts.settle);
+        if reading.decoder.is_over() {
+            let end = Instant::now() + LAST_WAIT;
+            reading.settled_at = Some(reading.settled_at.map_or(end, |at| at.min(end)));
+        }
         self.deltas.extend(self.decoded.drain(..));
         decoded
     }

@@ -44,6 +44,12 @@ pub trait Decoder: Send {
     /// [`ProviderErrorKind::Incomplete`] if the finish reason was not seen, and the error of a
     /// response whose body is an error.
     fn end(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError>;
+
+    /// Says whether the service has said that nothing more comes, so that nobody waits for a
+    /// connection that stays open. The default does not know.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// One HTTP request without its credential.

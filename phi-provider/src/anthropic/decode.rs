@@ -280,6 +280,10 @@ impl Protocol for MessagesDecoder {
     fn close(&mut self, _deltas: &mut Vec<Delta>) -> bool {
         self.finished
     }
+
+    fn is_over(&self) -> bool {
+        self.stopped
+    }
 }
 
 /// Returns the kind of an event that cannot be read, if it is one that matters.

@@ -10,7 +10,7 @@ use phi_types::{History, Provider, ProviderError, ProviderErrorKind};
 use crate::support::{FINISH, error, provider, provider_at, read, transport, word};
 
 async fn chat_error(response: Response) -> ProviderError {
-    let server = Server::start([response]).unwrap();
+    let server = Server::start([response]).expect("a free port");
     let wire = Arc::new(OpenAiChat::new(&server.base_url()));
     let key = Credential::Key("sk-test-secret".into());
     error(&HttpProvider::new(wire, transport(), key)).await

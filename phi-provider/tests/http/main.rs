@@ -1,6 +1,6 @@
 //! The provider over HTTP against a server that does what a test says, and against transports in
 //! memory where time is a value.
-#![cfg(all(feature = "http", feature = "openai-chat"))]
+#![cfg(all(feature = "http", feature = "anthropic", feature = "openai-chat"))]
 
 mod answers_of_services_are_typed_errors;
 mod broken_answers_are_incomplete;

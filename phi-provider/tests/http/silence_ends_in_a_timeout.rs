@@ -1,8 +1,10 @@
 //! Whatever a server does not send, a call ends.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use phi_provider::Timeouts;
+use phi_provider::openai_chat::OpenAiChat;
+use phi_provider::{AnthropicMessages, Timeouts, Wire};
 use phi_testkit::{Response, Server};
 use phi_types::ProviderErrorKind;
 use tokio::time::Instant;
@@ -94,6 +96,30 @@ async fn once_the_outcome_is_known_the_rest_is_not_waited_for_long() {
     let error = error(&provider.with_timeouts(timeouts())).await;
     assert_eq!((&*error.message, error.status), ("busy", Some(529)));
     assert_eq!(begin.elapsed().as_secs(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_the_terminator_a_connection_that_stays_open_is_left_at_once() {
+    let chat = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"},\
+                \"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+    let messages = "data: {\"type\":\"content_block_start\",\"index\":0,\
+                    \"content_block\":{\"type\":\"text\",\"text\":\"one\"}}\n\n\
+                    data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
+                    data: {\"type\":\"message_stop\"}\n\n";
+    let url = "https://words.test";
+    let wires: [(Arc<dyn Wire>, &str); 2] = [
+        (Arc::new(OpenAiChat::new(url)), chat),
+        (Arc::new(AnthropicMessages::new()), messages),
+    ];
+    for (wire, body) in wires {
+        let begin = Instant::now();
+        let open = InMemory::new(200, [Step::Give(body.to_owned()), Step::Hang]);
+        let provider = open.provider_of(wire).with_timeouts(timeouts());
+        let (text, end) = read(&provider).await;
+        end.unwrap();
+        assert_eq!(text, "one");
+        assert!(begin.elapsed() < Duration::from_millis(100));
+    }
 }
 
 #[tokio::test]

@@ -201,7 +201,10 @@ impl InMemory {
 
     pub(crate) fn provider(self) -> HttpProvider {
         let base_url = "https://words.test".to_owned();
-        let wire = Arc::new(Words { base_url });
+        self.provider_of(Arc::new(Words { base_url }))
+    }
+
+    pub(crate) fn provider_of(self, wire: Arc<dyn Wire>) -> HttpProvider {
         HttpProvider::new(wire, Arc::new(self), Credential::Anonymous)
     }
 }
