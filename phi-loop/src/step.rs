@@ -7,7 +7,7 @@ use phi_types::{
     ApprovalRequested, Arguments, CompactionEnded, CompactionStarted, EventKind, LimitKind,
     LimitWarning, LoopEnded, LoopError, LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted,
     Outcome, Queue, Queued, RawJson, StopCause, StopReason, ToolCall, ToolEnded, ToolEnding,
-    ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage,
+    ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
 };
 
 use crate::calls::Slot;
@@ -344,10 +344,12 @@ impl State {
 
     pub(crate) fn loop_ended(&self, outcome: Outcome) -> EventKind {
         let usage = self.transcript.usage();
+        // A hook may have decided the outcome, which makes it an input too.
+        let inputs_digest = digest_of(self.inputs_digest, &outcome);
         EventKind::LoopEnded(LoopEnded {
             outcome,
             usage,
-            inputs_digest: self.inputs_digest,
+            inputs_digest,
         })
     }
 }

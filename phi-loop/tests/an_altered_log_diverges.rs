@@ -1,0 +1,128 @@
+//! Altering any field of any event of a finished loop makes its replay diverge.
+
+mod support;
+
+use phi_loop::replay;
+use phi_types::{Event, Transcript};
+use serde_json::Value;
+use support::{Bench, Dice, configuration, prompt, world_move};
+
+#[test]
+fn every_field_of_every_event_is_covered() {
+    let mut altered = 0;
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..25 {
+        let events = finished(seed);
+        if events.len() > 40 {
+            continue;
+        }
+        for (place, event) in events.iter().enumerate() {
+            kinds.insert(support::kind_of(event));
+            let value = serde_json::to_value(event).unwrap();
+            for alteration in alterations(&value, &mut 0) {
+                let text = serde_json::to_string(&alteration).unwrap();
+                // What is no event any more is refused before any replay.
+                let Ok(changed) = serde_json::from_str::<Event>(&text) else {
+                    continue;
+                };
+                if changed == *event {
+                    continue;
+                }
+                let mut log = events.clone();
+                log[place] = changed;
+                altered += 1;
+                assert!(
+                    replay(&Transcript::new(), &log).is_err(),
+                    "seed {seed}: not noticed in event {}:\n{value}\n{text}",
+                    event.seq
+                );
+            }
+        }
+    }
+    println!("{altered} alterations of {} kinds", kinds.len());
+    assert!(altered > 5_000 && kinds.len() >= 13, "{altered} {kinds:?}");
+}
+
+fn finished(seed: u64) -> Vec<Event> {
+    let mut dice = Dice::new(seed);
+    let mut bench = Bench::new(configuration(&mut dice));
+    bench.handle(prompt("Do it."));
+    let mut step = 0;
+    while bench.machine.outcome().is_none() {
+        world_move(&mut bench, &mut dice, step);
+        step += 1;
+    }
+    bench.events
+}
+
+/// The value with one leaf changed, one key removed or one element removed, in every way.
+fn alterations(value: &Value, turn: &mut usize) -> Vec<Value> {
+    match value {
+        Value::Null => vec![Value::from(1), Value::from("x")],
+        Value::Bool(it) => vec![Value::from(!it)],
+        Value::Number(it) => match it.as_u64() {
+            Some(it) => vec![Value::from(it + 1)],
+            None => vec![Value::from(0.5)],
+        },
+        Value::String(it) => {
+            *turn += 1;
+            other_words(it, *turn)
+        }
+        Value::Array(items) => {
+            let mut all = Vec::new();
+            for (place, item) in items.iter().enumerate() {
+                for changed in alterations(item, turn) {
+                    let mut items = items.clone();
+                    items[place] = changed;
+                    all.push(Value::from(items));
+                }
+                let mut items = items.clone();
+                items.remove(place);
+                all.push(Value::from(items));
+            }
+            all
+        }
+        Value::Object(fields) => {
+            let mut all = Vec::new();
+            for (key, field) in fields {
+                for changed in alterations(field, turn) {
+                    let mut fields = fields.clone();
+                    fields.insert(key.clone(), changed);
+                    all.push(Value::from(fields));
+                }
+                let mut fields = fields.clone();
+                fields.remove(key);
+                all.push(Value::from(fields));
+            }
+            all
+        }
+    }
+}
+
+/// Words that fields with a closed set of words know too, so that the change still parses: two of
+/// them in turn, and one that no field knows.
+fn other_words(word: &str, turn: usize) -> Vec<Value> {
+    let known = [
+        "end_turn",
+        "finished",
+        "pure",
+        "steering",
+        "prompt",
+        "server",
+        "1970-01-01T00:00:00.001Z",
+        "tool_use",
+        "failed",
+        "at_most_once",
+        "follow_up",
+        "tool_results",
+        "network",
+        "cancelled",
+    ];
+    let two = known.iter().cycle().skip(turn * 2 % known.len()).take(2);
+    let mut words: Vec<Value> = two
+        .filter(|it| **it != word)
+        .map(|it| (*it).into())
+        .collect();
+    words.push(format!("{word}x").into());
+    words
+}
