@@ -1,0 +1,178 @@
+//! Whatever bytes come, a decoder answers with deltas or an error: no panic, no endless memory.
+
+#![cfg(any(feature = "anthropic", feature = "openai-chat"))]
+
+use phi_provider::{ResponseHead, Wire};
+use phi_types::{Assembler, Delta, Origin, ProviderError};
+use proptest::prelude::*;
+
+fn wires() -> Vec<Box<dyn Wire>> {
+    vec![
+        #[cfg(feature = "anthropic")]
+        Box::new(phi_provider::AnthropicMessages::new()),
+        #[cfg(feature = "openai-chat")]
+        Box::new(phi_provider::openai_chat::OpenAiChat::new(
+            "http://localhost",
+        )),
+    ]
+}
+
+type Decoded = (Vec<Delta>, Option<ProviderError>);
+
+fn decode(wire: &dyn Wire, head: &ResponseHead, body: &[u8], cuts: &[usize]) -> Decoded {
+    let mut decoder = wire.decoder(head);
+    let mut deltas = Vec::new();
+    let mut rest = body;
+    let mut pieces = Vec::new();
+    for cut in cuts {
+        let (piece, after) = rest.split_at(*cut.min(&rest.len()));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces.push(rest);
+    let pushed = pieces
+        .into_iter()
+        .try_for_each(|piece| decoder.push(piece, &mut deltas));
+    let error = pushed.and_then(|()| decoder.end(&mut deltas)).err();
+    (deltas, error)
+}
+
+/// Decodes whole and cut, and folds what comes out.
+fn check(head: &ResponseHead, body: &[u8], cuts: &[usize]) -> Result<(), TestCaseError> {
+    for wire in wires() {
+        let whole = decode(&*wire, head, body, &[]);
+        let cut = decode(&*wire, head, body, cuts);
+        prop_assert_eq!(&cut, &whole);
+        let mut assembler = Assembler::new();
+        for delta in &whole.0 {
+            // A decoder gives every part one nature.
+            prop_assert_eq!(assembler.push(delta), Ok(()));
+        }
+        let finished = assembler.into_message(Origin::default()).is_some();
+        prop_assert!(finished || whole.1.is_some(), "neither finish nor error");
+    }
+    Ok(())
+}
+
+const CONTENT_TYPES: &[&str] = &["text/event-stream", "application/json", "text/html", ""];
+
+fn heads() -> impl Strategy<Value = ResponseHead> {
+    let statuses = prop_oneof![3 => Just(200_u16), 1 => any::<u16>()];
+    (statuses, proptest::sample::select(CONTENT_TYPES))
+        .prop_map(|(status, kind)| ResponseHead::new(status).with_header("content-type", kind))
+}
+
+/// Pieces of both protocols, so that random joins reach deep into the decoders.
+const FRAGMENTS: &[&str] = &[
+    "data: ",
+    "event: error\n",
+    "\n",
+    "\n\n",
+    "\r",
+    ":",
+    "[DONE]",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "null",
+    "\"type\":\"message_start\"",
+    "\"type\":\"content_block_start\"",
+    "\"index\":0",
+    "\"content_block\":{\"type\":\"text\",\"text\":\"x\"}",
+    "\"delta\":{\"stop_reason\":\"end_turn\",\"content\":\"hi\"}",
+    "\"choices\":[",
+    "\"finish_reason\":\"stop\"",
+    "\"error\":{\"code\":429}",
+    "\"usage\":{\"input_tokens\":-1,\"prompt_tokens\":1e99}",
+    "data: {\"type\":\"message_start\",\"message\":{\"content\":[{\"type\":\"odd\"}],\"stop_reason\":\"end_turn\"}}\n\n",
+    "data: {\"type\":\"message_stop\"}\n\n",
+    "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\"}}\n\n",
+    "data: {\"type\":\"content_block_start\",\"index\":1,\"content_block\":{\"type\":\"thinking\"}}\n\n",
+    "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"odd\",\"content\":1}}\n\n",
+    "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"a\",\"name\":\"f\",\"input\":{}}}\n\n",
+    "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\"}}\n\n",
+    "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"\\ud83d\"}}\n\n",
+    "data: {\"type\":\"content_block_delta\",\"index\":1,\"delta\":{\"type\":\"signature_delta\",\"signature\":\"s\"}}\n\n",
+    "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"citations_delta\",\"citation\":{}}}\n\n",
+    "data: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+    "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"tool_use\",\"container\":{}}}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"content\":\"hi\",\"reasoning\":\"hm\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+];
+
+fn fragments() -> impl Strategy<Value = String> {
+    let fragment = proptest::sample::select(FRAGMENTS);
+    proptest::collection::vec(fragment, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+/// Some recorded bodies of both protocols, the small ones.
+fn recordings() -> &'static [Vec<u8>] {
+    static BODIES: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+    BODIES.get_or_init(|| {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/wire");
+        let mut paths = Vec::new();
+        for dir in ["anthropic", "openai", "openrouter", "mistral"] {
+            for file in std::fs::read_dir(format!("{root}/{dir}")).unwrap() {
+                let path = file.unwrap().path();
+                let name = path.to_string_lossy().into_owned();
+                if name.ends_with(".sse") || name.ends_with(".0.json") {
+                    paths.push(path);
+                }
+            }
+        }
+        paths.sort();
+        let bodies = paths.iter().map(|path| std::fs::read(path).unwrap());
+        let bodies: Vec<_> = bodies
+            .filter(|body| (1..20_000).contains(&body.len()))
+            .collect();
+        assert!(bodies.len() > 100);
+        bodies
+    })
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(256)
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn bytes_of_any_kind(
+        head in heads(),
+        body in proptest::collection::vec(any::<u8>(), 0..400),
+        cuts in proptest::collection::vec(0..50_usize, 0..8),
+    ) {
+        check(&head, &body, &cuts)?;
+    }
+
+    #[test]
+    fn pieces_of_the_protocols_in_any_order(
+        head in heads(),
+        body in fragments(),
+        cuts in proptest::collection::vec(0..50_usize, 0..8),
+    ) {
+        check(&head, body.as_bytes(), &cuts)?;
+    }
+
+    #[test]
+    fn recordings_with_bytes_changed(
+        pick in any::<prop::sample::Index>(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cuts in proptest::collection::vec(0..500_usize, 0..8),
+    ) {
+        let mut body = pick.get(recordings()).clone();
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        check(&ResponseHead::new(200), &body, &cuts)?;
+    }
+}
