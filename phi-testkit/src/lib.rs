@@ -4,7 +4,7 @@
 //! refuse ([`check_transcript`]). [`ScriptedTool`] counts its calls and fails, hangs or waits as told.
 //! [`ManualClock`] moves when a test moves it, [`MemoryJournal`] keeps what a loop wrote, and a
 //! [`Gate`] makes one thing wait for another without a sleep. [`Server`] serves recorded and faulty
-//! bodies over HTTP on the loopback interface.
+//! bodies over HTTP on the loopback interface. [`contract`] checks providers and tools of others.
 //!
 //! ```
 //! use futures_util::StreamExt;
@@ -23,6 +23,7 @@
 //! ```
 
 mod clock;
+pub mod contract;
 mod executor;
 mod gate;
 mod journal;
