@@ -1,9 +1,9 @@
 //! The lock of a session: one writer, for as long as it lives.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
 
 use phi_types::SessionId;
 use rustix::fs::{FlockOperation, flock};
@@ -22,8 +22,7 @@ const TRIES: u32 = 16;
 /// The operating system takes the lock back when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    file: File,
-    path: PathBuf,
+    _file: File,
 }
 
 impl Lock {
@@ -45,23 +44,18 @@ impl Lock {
             }
             // Between open and lock a deleter may have removed the file: then it guards nothing.
             if is_at(&file, &path) {
-                let mut lock = Self { file, path };
-                lock.write_owner(&format!("{}\n", std::process::id()))?;
-                return Ok(lock);
+                // The same length each time: to cut the file first would make some file systems
+                // write it to the disk at once.
+                let owner = format!("{:010}\n", std::process::id());
+                let written = file.write_all_at(owner.as_bytes(), 0);
+                written.map_err(io_error("write", &path))?;
+                return Ok(Self { _file: file });
             }
         }
         Err(StoreError::Locked {
             session: session.clone(),
             owner: None,
         })
-    }
-
-    fn write_owner(&mut self, owner: &str) -> Result<(), StoreError> {
-        let written = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.write_all(owner.as_bytes()));
-        written.map_err(io_error("write", &self.path))
     }
 }
 

@@ -32,7 +32,7 @@ pub enum SyncPolicy {
     Effect,
     /// When a turn, a loop or the session ends.
     Turn,
-    /// When the caller asks for it.
+    /// When the caller asks for it, and at no other time: not even a new file is.
     Never,
 }
 
@@ -52,6 +52,13 @@ pub struct JsonlStore {
 struct Settings {
     sync: SyncPolicy,
     segment_bytes_max: u64,
+}
+
+impl Settings {
+    /// Says whether new, moved and full files are forced to the disk.
+    fn syncs_files(self) -> bool {
+        self.sync != SyncPolicy::Never
+    }
 }
 
 impl JsonlStore {

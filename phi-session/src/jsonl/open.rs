@@ -150,9 +150,9 @@ pub(super) fn open(
                     session: session.clone(),
                 });
             }
-            Start::Torn => moved.push(move_segment(folder, &path)?),
+            Start::Torn => moved.push(move_segment(folder, &path, settings)?),
             Start::Whole(segment) => {
-                let checked = check(segment, folder, &path, first)?;
+                let checked = check(segment, &path, first, settings)?;
                 moved.extend(checked.moved);
                 let mut state = State::new(checked.tip, checked.chain, checked.calls, settings);
                 let mut recovered = Vec::new();
@@ -174,7 +174,12 @@ struct Checked {
 }
 
 /// Checks every line of the last segment and moves a torn end aside.
-fn check(segment: Segment, folder: &Path, path: &Path, first: u64) -> Result<Checked, StoreError> {
+fn check(
+    segment: Segment,
+    path: &Path,
+    first: u64,
+    settings: Settings,
+) -> Result<Checked, StoreError> {
     let Segment {
         mut lines,
         mut chain,
@@ -196,7 +201,7 @@ fn check(segment: Segment, folder: &Path, path: &Path, first: u64) -> Result<Che
             Found::Fragment => break Some(BadLine::NotWhole),
         }
     };
-    let bytes = lines.start();
+    let (folder, bytes) = (path.parent().unwrap_or(path), lines.start());
     let mut moved = None;
     if let Some(reason) = reason {
         if lines.any_whole().map_err(io_error("read", path))? {
@@ -209,7 +214,7 @@ fn check(segment: Segment, folder: &Path, path: &Path, first: u64) -> Result<Che
                 reason,
             });
         }
-        moved = Some(move_tail(folder, path, bytes)?);
+        moved = Some(move_tail(folder, path, bytes, settings)?);
     }
     let (folder, path, file) = (folder.to_owned(), path.to_owned(), open_to_append(path)?);
     Ok(Checked {
@@ -227,7 +232,12 @@ fn check(segment: Segment, folder: &Path, path: &Path, first: u64) -> Result<Che
 }
 
 /// Copies everything from a place on to a side file and cuts it off.
-fn move_tail(folder: &Path, path: &Path, start: u64) -> Result<Moved, StoreError> {
+fn move_tail(
+    folder: &Path,
+    path: &Path,
+    start: u64,
+    settings: Settings,
+) -> Result<Moved, StoreError> {
     let mut from = open_to_append(path)?;
     let (side, mut to) = create_side(folder, path)?;
     let side_path = folder.join(&side);
@@ -235,22 +245,28 @@ fn move_tail(folder: &Path, path: &Path, start: u64) -> Result<Moved, StoreError
         .map_err(io_error("read", path))?;
     let copied = io::copy(&mut from, &mut to);
     let bytes = copied.map_err(io_error("copy to", &side_path))?;
-    to.sync_all().map_err(io_error("sync", &side_path))?;
-    segment::sync_folder(folder)?;
-    from.set_len(start)
-        .and_then(|()| from.sync_all())
-        .map_err(io_error("cut", path))?;
+    // The copy must be safe before the original goes.
+    if settings.syncs_files() {
+        to.sync_all().map_err(io_error("sync", &side_path))?;
+        segment::sync_folder(folder)?;
+    }
+    from.set_len(start).map_err(io_error("cut", path))?;
+    if settings.syncs_files() {
+        from.sync_all().map_err(io_error("sync", path))?;
+    }
     Ok(Moved { bytes, to: side })
 }
 
 /// Moves a segment without a whole line aside.
-fn move_segment(folder: &Path, path: &Path) -> Result<Moved, StoreError> {
+fn move_segment(folder: &Path, path: &Path, settings: Settings) -> Result<Moved, StoreError> {
     let bytes = fs::symlink_metadata(path)
         .map_err(io_error("open", path))?
         .len();
     let (side, _) = create_side(folder, path)?;
     fs::rename(path, folder.join(&side)).map_err(io_error("move", path))?;
-    segment::sync_folder(folder)?;
+    if settings.syncs_files() {
+        segment::sync_folder(folder)?;
+    }
     Ok(Moved { bytes, to: side })
 }
 
@@ -291,7 +307,7 @@ pub(super) fn create(
         let path = segment_path(folder, first);
         match open_segment(open_to_append(&path)?, &path, session, first)? {
             Start::Whole(_) => return Err(exists()),
-            Start::Torn => moved = Some(move_segment(folder, &path)?),
+            Start::Torn => moved = Some(move_segment(folder, &path, settings)?),
         }
     }
     let kinds = [
@@ -309,7 +325,7 @@ pub(super) fn create(
         })
         .collect();
     let state = State::create(folder, session, &events, settings)?;
-    if let Some(root) = folder.parent() {
+    if let Some(root) = folder.parent().filter(|_| settings.syncs_files()) {
         segment::sync_folder(root)?;
     }
     let recovered = events.into_iter().skip(1).collect();

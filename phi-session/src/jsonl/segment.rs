@@ -215,10 +215,8 @@ pub(super) fn create_file(path: &Path) -> Result<File, StoreError> {
 /// Opens the lock file, and creates it where it is not there.
 pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
-    open_regular(
-        path,
-        options.read(true).append(true).create(true).mode(0o600),
-    )
+    options.read(true).write(true).create(true).truncate(false);
+    open_regular(path, options.mode(0o600))
 }
 
 /// Opens a regular file. A link, a pipe or a folder in its place is an error and never blocks.

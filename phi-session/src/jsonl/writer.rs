@@ -109,7 +109,7 @@ impl State {
         let mut buffer = Vec::new();
         push_header(&mut chain, &mut buffer)?;
         chain.encode(events, &mut buffer)?;
-        let tip = write_segment(folder, 1, &buffer)?;
+        let tip = write_segment(folder, 1, &buffer, settings)?;
         Ok(Self::new(tip, chain, OpenCalls::default(), settings))
     }
 
@@ -191,7 +191,7 @@ impl State {
         self.buffer.clear();
         let first = self.chain.position() + 1;
         push_header(&mut self.chain, &mut self.buffer)?;
-        self.tip = write_segment(&self.tip.folder, first, &self.buffer)?;
+        self.tip = write_segment(&self.tip.folder, first, &self.buffer, self.settings)?;
         Ok(())
     }
 
@@ -244,7 +244,12 @@ fn push_header(chain: &mut Chain, buffer: &mut Vec<u8>) -> Result<(), StoreError
 }
 
 /// Makes a segment under another name and gives it its own once it is whole and on the disk.
-fn write_segment(folder: &Path, first: u64, content: &[u8]) -> Result<Tip, StoreError> {
+fn write_segment(
+    folder: &Path,
+    first: u64,
+    content: &[u8],
+    settings: Settings,
+) -> Result<Tip, StoreError> {
     let path = segment_path(folder, first);
     let draft = path.with_extension("new");
     match fs::remove_file(&draft) {
@@ -254,10 +259,14 @@ fn write_segment(folder: &Path, first: u64, content: &[u8]) -> Result<Tip, Store
         Ok(()) | Err(_) => {}
     }
     let mut file = segment::create_file(&draft)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    written.map_err(io_error("write", &draft))?;
+    file.write_all(content).map_err(io_error("write", &draft))?;
+    if settings.syncs_files() {
+        file.sync_all().map_err(io_error("sync", &draft))?;
+    }
     fs::rename(&draft, &path).map_err(io_error("create", &path))?;
-    segment::sync_folder(folder)?;
+    if settings.syncs_files() {
+        segment::sync_folder(folder)?;
+    }
     let (folder, bytes) = (folder.to_owned(), content.len() as u64);
     Ok(Tip {
         folder,

@@ -1,0 +1,154 @@
+//! A log that is cut at any byte keeps every whole event, invents none, and can go on.
+
+use std::fs;
+
+use crate::common::{Scratch, at, full_session, session, short_session, started};
+use phi_session::{Store, StoreError};
+use phi_types::{Event, EventKind, Recovered};
+
+/// Ends of the lines of a segment.
+fn line_ends(bytes: &[u8]) -> Vec<usize> {
+    (1..)
+        .zip(bytes)
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(end, _)| end)
+        .collect()
+}
+
+/// How many whole events a cut at `at` leaves in a segment with these line ends.
+fn whole_events(ends: &[usize], at: usize) -> usize {
+    ends.iter()
+        .filter(|end| **end <= at)
+        .count()
+        .saturating_sub(1)
+}
+
+#[tokio::test]
+async fn every_cut_reads_as_the_events_before_it() {
+    // The last of several segments, and the only one.
+    let events = short_session(6);
+    for segment_bytes_max in [600, 1 << 20] {
+        let scratch = Scratch::new().with_segment_bytes_max(segment_bytes_max);
+        scratch.keep(&events).await;
+        let last = scratch.segments().pop().unwrap();
+        let whole = fs::read(&last).unwrap();
+        let ends = line_ends(&whole);
+        let before = events.len() - whole_events(&ends, whole.len());
+        for cut in (0..whole.len()).rev() {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(&last)
+                .unwrap()
+                .set_len(cut as u64)
+                .unwrap();
+            let (read, end) = scratch.read().await;
+            let kept = before + whole_events(&ends, cut);
+            assert_eq!(read, events[..kept], "cut at {cut}");
+            let line_start = ends
+                .iter()
+                .rev()
+                .find(|end| **end <= cut)
+                .copied()
+                .unwrap_or(0);
+            match end {
+                Ok(tail) if kept > before || before > 0 => {
+                    // A segment without an event counts as a whole that is torn.
+                    let torn = if kept == before && line_start == 0 {
+                        cut
+                    } else {
+                        cut - line_start
+                    };
+                    assert_eq!(tail, torn as u64, "cut at {cut}");
+                }
+                Err(StoreError::Empty { .. }) if kept == 0 => {}
+                other => panic!("cut at {cut}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_cut_can_be_opened_and_goes_on() {
+    let events: Vec<Event> = short_session(3);
+    let next = {
+        let mut script = crate::common::Script::new();
+        script.start(7, None, phi_types::Continuation::Initial);
+        script.events.pop().unwrap()
+    };
+    let model = Scratch::new();
+    model.keep(&events).await;
+    let whole = fs::read(&model.segments()[0]).unwrap();
+    let ends = line_ends(&whole);
+    for cut in 0..=whole.len() {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.session_folder()).unwrap();
+        let path = scratch.session_folder().join("00000000000000000001.jsonl");
+        fs::write(&path, &whole[..cut]).unwrap();
+        let kept = whole_events(&ends, cut);
+        let opened = scratch.open().await;
+        let (writer, mut expected) = if kept == 0 {
+            assert!(
+                matches!(opened, Err(StoreError::Empty { .. })),
+                "cut at {cut}: {opened:?}"
+            );
+            let created = scratch.store.create(&session(), started(), at(0)).await;
+            (created.unwrap(), events[..1].to_vec())
+        } else {
+            (opened.unwrap(), events[..kept].to_vec())
+        };
+        let is_torn = !ends.contains(&cut) || kept == 0;
+        let recovered = writer.recovered().to_vec();
+        assert_eq!(recovered.len(), usize::from(is_torn), "cut at {cut}");
+        for event in &recovered {
+            let EventKind::Recovered(Recovered::TornTail { bytes, moved_to }) = &event.kind else {
+                panic!("cut at {cut}: {event:?}")
+            };
+            let moved = fs::read(scratch.session_folder().join(moved_to)).unwrap();
+            assert_eq!(moved.len() as u64, *bytes);
+            assert!(
+                whole[..cut].ends_with(&moved),
+                "cut at {cut}: what was torn is kept"
+            );
+            assert_eq!((&event.loop_id, event.seq), (&None, 2));
+        }
+        expected.extend(recovered);
+        writer
+            .append_batch(std::slice::from_ref(&next))
+            .await
+            .unwrap();
+        expected.push(next.clone());
+        let (read, end) = scratch.read().await;
+        assert_eq!(read, expected, "cut at {cut}");
+        assert_eq!(end.unwrap(), 0);
+        drop(writer);
+        assert!(
+            scratch.open().await.unwrap().recovered().is_empty(),
+            "cut at {cut}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_was_torn_in_its_header_is_moved_aside_whole() {
+    let events = full_session();
+    let scratch = Scratch::new().with_segment_bytes_max(4_000);
+    scratch.keep(&events).await;
+    let last = scratch.segments().pop().unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&last)
+        .unwrap()
+        .set_len(9)
+        .unwrap();
+    let (before, end) = scratch.read().await;
+    assert_eq!(
+        (before.as_slice(), end.unwrap()),
+        (&events[..before.len()], 9)
+    );
+    let writer = scratch.open().await.unwrap();
+    assert_eq!(writer.recovered().len(), 1);
+    assert_eq!(writer.position(), before.len() as u64 + 1);
+    assert_eq!(fs::read(&scratch.torn()[0]).unwrap().len(), 9);
+    let (read, end) = scratch.read().await;
+    assert_eq!((read.len(), end.unwrap()), (before.len() + 1, 0));
+}
