@@ -25,6 +25,21 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 /// [`phi_types::ProviderErrorKind::Timeout`]; after its finish it is complete whatever happens.
 ///
 /// Its streams need a tokio runtime with time.
+///
+/// ```
+/// # #[cfg(all(feature = "http", feature = "openai-chat"))] {
+/// use std::sync::Arc;
+/// use phi_provider::{Credential, HttpOptions, HttpProvider, HttpTransport, openai_chat::OpenAiChat};
+/// use phi_types::Provider;
+///
+/// let key = Credential::required(Some("sk-example"), "OPENAI_API_KEY")?;
+/// let wire = Arc::new(OpenAiChat::new("https://api.openai.com/v1"));
+/// let transport = Arc::new(HttpTransport::new(HttpOptions::default())?);
+/// let provider = HttpProvider::new(wire, transport, key).with_header("x-team", "docs");
+/// assert_eq!(provider.identity().protocol, "openai-chat");
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct HttpProvider {
     pub(crate) shared: Arc<Shared>,
