@@ -30,7 +30,7 @@ mod retry_after;
 mod sse;
 #[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod surrogates;
-#[cfg(feature = "anthropic")]
+#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod tool_ids;
 #[cfg(feature = "transport")]
 mod transport;

@@ -18,6 +18,7 @@ impl<'a> Object<'a> {
         serde_json::from_str(text)
     }
 
+    #[cfg(any(test, feature = "anthropic"))]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         let (_, value) = fields.find(|(given, _)| given == name)?;
@@ -44,6 +45,7 @@ impl<'a> Object<'a> {
     }
 
     /// Writes the object.
+    #[cfg(any(test, feature = "anthropic"))]
     pub(crate) fn text(&self) -> String {
         let mut out = String::from("{");
         for (at, (name, value)) in self.fields.iter().enumerate() {

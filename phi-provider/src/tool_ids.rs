@@ -7,6 +7,8 @@ use phi_types::digest_of;
 /// What a protocol accepts as the id of a tool call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IdRule {
+    /// The fewest characters, at least one.
+    pub(crate) chars_min: usize,
     /// The most characters.
     pub(crate) chars_max: usize,
     /// Whether a character may stand in an id.
@@ -36,8 +38,7 @@ impl ToolIds {
 
     /// Returns the id for the next call, which the model named `id`.
     pub(crate) fn next(&mut self, id: &str) -> String {
-        let fits = !id.is_empty()
-            && id.chars().count() <= self.rule.chars_max
+        let fits = (self.rule.chars_min..=self.rule.chars_max).contains(&id.chars().count())
             && id.chars().all(self.rule.accepts);
         if fits && self.given.insert(id.to_owned()) {
             return id.to_owned();
@@ -63,6 +64,7 @@ mod tests {
     use super::*;
 
     const RULE: IdRule = IdRule {
+        chars_min: 1,
         chars_max: 40,
         accepts: |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
     };
@@ -94,5 +96,19 @@ mod tests {
         let mut again = ToolIds::new(RULE);
         let repeated: Vec<String> = given.iter().map(|id| again.next(id)).collect();
         assert_eq!(repeated, made);
+    }
+    #[test]
+    fn a_rule_of_one_length_gives_ids_of_that_length() {
+        let mut ids = ToolIds::new(IdRule {
+            chars_min: 9,
+            chars_max: 9,
+            accepts: |c| c.is_ascii_alphanumeric(),
+        });
+        assert_eq!(ids.next("gSIMJiOkT"), "gSIMJiOkT");
+        let made: HashSet<String> = ["call1", "call_1", "x", ""].map(|id| ids.next(id)).into();
+        assert_eq!(made.len(), 4);
+        for id in made {
+            assert!(id.len() == 9 && id.chars().all(|c| c.is_ascii_alphanumeric()));
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::tool_ids::{IdRule, ToolIds};
 
 /// The ids of tool calls that the provider accepts.
 const ID_RULE: IdRule = IdRule {
+    chars_min: 1,
     chars_max: 64,
     accepts: |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
 };

@@ -2,12 +2,12 @@
 //! have held them.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use serde_json::value::RawValue;
 
 use super::chunk::Detail;
 use super::lenient::Str;
+use crate::object::push_string;
 
 /// The entries of `reasoning_details`, in the order in which they began.
 #[derive(Debug, Default)]
@@ -91,12 +91,12 @@ impl Details {
                 if nth > 0 {
                     json.push(',');
                 }
-                let value = match field {
-                    Field::Text(text) => Cow::Owned(quoted(text)),
-                    Field::Raw(raw) => Cow::Borrowed(raw.as_str()),
-                };
-                let written = write!(json, "{}:{value}", quoted(name));
-                debug_assert!(written.is_ok(), "writing to a string does not fail");
+                push_string(json, name);
+                json.push(':');
+                match field {
+                    Field::Text(text) => push_string(json, text),
+                    Field::Raw(raw) => json.push_str(raw),
+                }
             }
             json.push('}');
         }
@@ -142,9 +142,4 @@ impl Entry {
                 .push((name.to_owned(), Field::Raw(value.get().to_owned()))),
         }
     }
-}
-
-/// Writes a text as a JSON string.
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }

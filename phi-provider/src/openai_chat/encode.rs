@@ -6,111 +6,95 @@ use std::collections::BTreeMap;
 use phi_types::{Options, Origin, RawJson, Request, Thinking, ToolChoice, ToolSpec};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::messages::MessageWriter;
 use super::quirks::{OutputLimit, Quirks, StreamUsage};
+use crate::object::{Object, push_string};
 use crate::surrogates::without_lone_surrogates;
 use crate::wire::{Delivery, EncodeError};
 
-/// The fields of a body in order, as JSON. `messages` is the last one, so that a conversation that
-/// only grew gives a body whose beginning did not change.
-#[derive(Debug, Default)]
-struct Fields<'r> {
-    fields: Vec<(Cow<'r, str>, Cow<'r, str>)>,
-}
-
-impl<'r> Fields<'r> {
-    fn add<T: Serialize + ?Sized>(&mut self, name: &'r str, value: &T) -> serde_json::Result<()> {
-        let json = serde_json::to_string(value)?;
-        self.fields.push((Cow::Borrowed(name), Cow::Owned(json)));
-        Ok(())
-    }
-
-    fn add_some<T: Serialize>(
-        &mut self,
-        name: &'r str,
-        value: Option<T>,
-    ) -> serde_json::Result<()> {
-        value.map_or(Ok(()), |value| self.add(name, &value))
-    }
-
-    /// Adds a field, or replaces it where it stands.
-    fn merge(&mut self, name: String, json: &str) {
-        let json = Cow::Owned(without_lone_surrogates(json).into_owned());
-        match self.fields.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, value)) => *value = json,
-            None => self.fields.push((Cow::Owned(name), json)),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Option<Cow<'r, str>> {
-        let at = self.fields.iter().position(|(known, _)| known == name)?;
-        Some(self.fields.remove(at).1)
-    }
-}
-
 /// Writes the body of a request to `origin`.
+///
+/// `messages` is the last field, so that a conversation that only grew gives a body whose beginning
+/// did not change.
 pub(super) fn body(
     request: &Request,
     origin: &Origin,
     quirks: Quirks,
     delivery: Delivery,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut fields = Fields::default();
+    let mut fields = Object::default();
     options(&mut fields, request, quirks, delivery).map_err(|error| unwritable(0, &error))?;
     if !request.tools.is_empty() {
-        let tools: Vec<Tool<'_>> = request
-            .tools
-            .iter()
-            .map(Tool::of)
-            .collect::<Result<_, _>>()?;
-        let added = fields.add("tools", &tools);
+        let tools = request.tools.iter().map(Tool::of);
+        let tools: Vec<Tool<'_>> = tools.collect::<Result<_, _>>()?;
+        let added = add(&mut fields, "tools", &tools);
         added.map_err(|error| unwritable(0, &error))?;
     }
     if let Some(extra) = &request.options.extra {
-        let extra: BTreeMap<String, &RawValue> =
-            serde_json::from_str(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject {
-                found: kind_of(extra),
-            })?;
-        for (name, value) in extra {
-            fields.merge(name, value.get());
+        let extra = Object::read(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject {
+            found: kind_of(extra),
+        })?;
+        for (name, value) in extra.into_fields() {
+            let value = without_lone_surrogates(&value).into_owned();
+            fields.set(&name, value);
         }
     }
-    let messages = match fields.take("messages") {
+    let messages = match fields.remove("messages") {
         Some(given) => given.into_owned().into_bytes(),
         None => messages(request, origin, quirks)?,
     };
-    Ok(join(&fields, &messages))
+    Ok(join(fields, &messages))
 }
 
-fn options<'r>(
-    fields: &mut Fields<'r>,
-    request: &'r Request,
+fn add<T: Serialize + ?Sized>(
+    fields: &mut Object<'_>,
+    name: &str,
+    value: &T,
+) -> serde_json::Result<()> {
+    fields.set(name, serde_json::to_string(value)?);
+    Ok(())
+}
+
+fn add_some<T: Serialize>(
+    fields: &mut Object<'_>,
+    name: &str,
+    value: Option<T>,
+) -> serde_json::Result<()> {
+    value.map_or(Ok(()), |value| add(fields, name, &value))
+}
+
+fn options(
+    fields: &mut Object<'_>,
+    request: &Request,
     quirks: Quirks,
     delivery: Delivery,
 ) -> serde_json::Result<()> {
     let options = &*request.options;
     let is_streamed = delivery == Delivery::Streamed;
-    fields.add("model", &*request.model)?;
-    fields.add("stream", &is_streamed)?;
+    add(fields, "model", &*request.model)?;
+    add(fields, "stream", &is_streamed)?;
     if is_streamed && quirks.stream_usage == StreamUsage::Asked {
-        fields.add("stream_options", &json!({"include_usage": true}))?;
+        add(fields, "stream_options", &json!({"include_usage": true}))?;
     }
     let limit = match quirks.output_limit {
         OutputLimit::MaxCompletionTokens => "max_completion_tokens",
         OutputLimit::MaxTokens => "max_tokens",
     };
-    fields.add_some(limit, options.output_tokens_max)?;
-    fields.add_some("temperature", options.temperature)?;
-    fields.add_some("top_p", options.top_p)?;
+    add_some(fields, limit, options.output_tokens_max)?;
+    add_some(fields, "temperature", options.temperature)?;
+    add_some(fields, "top_p", options.top_p)?;
     if !options.stop_sequences.is_empty() {
-        fields.add("stop", &options.stop_sequences)?;
+        add(fields, "stop", &options.stop_sequences)?;
     }
-    fields.add_some("reasoning_effort", effort(options))?;
+    add_some(fields, "reasoning_effort", effort(options))?;
     if !request.tools.is_empty() {
-        fields.add_some("tool_choice", options.tool_choice.as_ref().map(Choice::of))?;
-        fields.add_some("parallel_tool_calls", options.parallel_tool_calls)?;
+        add_some(
+            fields,
+            "tool_choice",
+            options.tool_choice.as_ref().map(Choice::of),
+        )?;
+        add_some(fields, "parallel_tool_calls", options.parallel_tool_calls)?;
     }
     Ok(())
 }
@@ -213,21 +197,17 @@ fn messages(request: &Request, origin: &Origin, quirks: Quirks) -> Result<Vec<u8
     Ok(writer.into_list())
 }
 
-fn join(fields: &Fields<'_>, messages: &[u8]) -> Vec<u8> {
-    let of_fields: usize = fields
-        .fields
-        .iter()
-        .map(|(name, json)| name.len() + json.len() + 8)
-        .sum();
-    let mut body = Vec::with_capacity(of_fields + messages.len() + 16);
-    body.push(b'{');
-    for (name, json) in &fields.fields {
-        let name = serde_json::Value::from(&**name).to_string();
-        for piece in [&*name, ":", json, ","] {
-            body.extend_from_slice(piece.as_bytes());
-        }
+fn join(fields: Object<'_>, messages: &[u8]) -> Vec<u8> {
+    let mut beginning = String::from("{");
+    for (name, json) in fields.into_fields() {
+        push_string(&mut beginning, &name);
+        beginning.push(':');
+        beginning.push_str(&json);
+        beginning.push(',');
     }
-    body.extend_from_slice(b"\"messages\":");
+    beginning.push_str("\"messages\":");
+    let mut body = Vec::with_capacity(beginning.len() + messages.len() + 1);
+    body.extend_from_slice(beginning.as_bytes());
     body.extend_from_slice(messages);
     body.push(b'}');
     body

@@ -9,10 +9,10 @@ use phi_types::{
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::call_ids::IdTable;
 use super::facts::{Extra, ReasoningField};
 use super::quirks::{EmptyContent, Quirks, ReasoningReplay, SystemRole, ToolImages};
 use crate::surrogates::without_lone_surrogates;
+use crate::tool_ids::ToolIds;
 
 /// One message of the body.
 #[derive(Debug, Serialize)]
@@ -89,7 +89,7 @@ struct ImageUrl<'v> {
 
 #[derive(Debug, Serialize)]
 struct OutgoingCall<'v> {
-    id: Cow<'v, str>,
+    id: String,
     #[serde(rename = "type")]
     kind: &'static str,
     function: OutgoingFunction<'v>,
@@ -110,7 +110,7 @@ pub(super) struct MessageWriter<'v> {
     /// Who would write the answer: what a service wants back goes only to itself.
     origin: &'v Origin,
     has_tools: bool,
-    ids: IdTable<'v>,
+    ids: ToolIds,
     json: Vec<u8>,
 }
 
@@ -120,7 +120,7 @@ impl<'v> MessageWriter<'v> {
             quirks,
             origin,
             has_tools,
-            ids: IdTable::new(quirks.call_ids),
+            ids: ToolIds::new(quirks.call_ids.rule()),
             json: vec![b'['],
         }
     }
@@ -180,7 +180,7 @@ impl<'v> MessageWriter<'v> {
         message: &'v AssistantMessage,
         results: &'v [CallResult],
     ) -> serde_json::Result<()> {
-        let calls: Vec<(Cow<'v, str>, &'v ToolCall)> = message
+        let calls: Vec<(String, &'v ToolCall)> = message
             .tool_calls()
             .map(|call| (self.ids.next(&call.id), &**call))
             .collect();
@@ -267,12 +267,7 @@ impl<'v> MessageWriter<'v> {
         false
     }
 
-    fn call(
-        &self,
-        id: Cow<'v, str>,
-        call: &'v ToolCall,
-        message: &AssistantMessage,
-    ) -> OutgoingCall<'v> {
+    fn call(&self, id: String, call: &'v ToolCall, message: &AssistantMessage) -> OutgoingCall<'v> {
         let extra = if self.is_own(message) {
             Extra::of(&call.facts)
         } else {
@@ -299,7 +294,7 @@ impl<'v> MessageWriter<'v> {
     /// Writes one result for each call, in call order, right after the calls.
     fn results(
         &mut self,
-        calls: &[(Cow<'v, str>, &'v ToolCall)],
+        calls: &[(String, &'v ToolCall)],
         results: &'v [CallResult],
     ) -> serde_json::Result<()> {
         let mut images = Vec::new();
@@ -313,7 +308,7 @@ impl<'v> MessageWriter<'v> {
                 Some(result) => self.result(result, &mut images),
                 None => Text::Plain(Cow::Borrowed("error: the call has no result")),
             };
-            let tool_call_id = &**id;
+            let tool_call_id = id.as_str();
             self.write(&Outgoing::Tool {
                 tool_call_id,
                 content,

@@ -1,7 +1,6 @@
 //! The wire of OpenAI Chat Completions, which many services speak.
 
 mod answer;
-mod call_ids;
 mod calls;
 mod chunk;
 mod decode;

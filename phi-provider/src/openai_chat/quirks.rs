@@ -1,5 +1,7 @@
 //! How services differ in what they accept, as data.
 
+use crate::tool_ids::IdRule;
+
 /// What a service accepts where services differ. The default is OpenAI itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -119,4 +121,21 @@ pub enum Credential {
     Bearer,
     /// `api-key`, for keys of Azure.
     ApiKey,
+}
+
+impl CallIds {
+    pub(super) fn rule(self) -> IdRule {
+        match self {
+            Self::UpTo40 => IdRule {
+                chars_min: 1,
+                chars_max: 40,
+                accepts: |c| !c.is_control(),
+            },
+            Self::Alphanumeric9 => IdRule {
+                chars_min: 9,
+                chars_max: 9,
+                accepts: |c| c.is_ascii_alphanumeric(),
+            },
+        }
+    }
 }

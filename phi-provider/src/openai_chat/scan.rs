@@ -104,7 +104,7 @@ mod tests {
         for (text, end) in [
             ("{}", 2),
             (" {\"a\":{\"b\":[1,{}]}} x", 19),
-            (r#"{"a":"}\"}"}{"#, 11),
+            (r#"{"a":"}\"}"}{"#, 12),
             (r#"{"a":"\\"}<|im_end|>"#, 10),
         ] {
             for cut in (0..text.len()).filter(|cut| text.is_char_boundary(*cut)) {

@@ -1,5 +1,10 @@
 //! The facts of OpenAI Chat Completions and of the services that follow it, one test for each.
 #![cfg(feature = "openai-chat")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail where the tests do"
+)]
 
 mod answers;
 mod calls;
