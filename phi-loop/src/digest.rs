@@ -11,7 +11,7 @@ impl State {
     pub(crate) fn digest_inputs(&self, event: &Event) -> u64 {
         let at = event.at.timestamp_micros().cast_unsigned();
         let nanos = u64::from(event.at.timestamp_subsec_nanos());
-        let before = mix(mix(self.inputs_digest, at), nanos);
+        let before = mix(mix(self.trace.inputs_digest, at), nanos);
         let content = match &event.kind {
             EventKind::Message(added) => match &added.message {
                 Message::Assistant(message) if message.parts.is_empty() => {

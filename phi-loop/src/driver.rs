@@ -2,6 +2,7 @@
 
 mod handle;
 mod hooks;
+mod in_flight;
 mod parts;
 mod progress;
 mod run;

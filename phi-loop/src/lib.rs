@@ -2,7 +2,24 @@
 //!
 //! [`Machine`] takes inputs and hands out events and effects; it reads no clock and does nothing by
 //! itself. Its state is a fold of its events, so a log restores it ([`Machine::restore`]), goes on
-//! after a crash ([`Machine::resume`]) and can be checked ([`replay`]).
+//! after a crash ([`Machine::resume`]) and can be checked ([`replay`]). With the feature `driver`,
+//! a `Driver` does what the machine asks: it calls providers, runs tools, asks hooks and writes
+//! ahead to a journal.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use phi_loop::{Input, Machine, Output, Start};
+//! use phi_types::{Configuration, Identity, SessionId, Surface, Target, UserMessage};
+//!
+//! let model = Target::new(Identity { protocol: "openai-chat", provider: "openai" }, "a-model");
+//! let surface = Surface { models: Arc::from([model]), ..Surface::default() };
+//! let start = Start::new(SessionId::new("s1")?, Configuration::default(), surface);
+//! let mut machine = Machine::new(start);
+//! machine.handle(Default::default(), Input::Prompt(vec![Arc::new(UserMessage::text("Hi"))]))?;
+//! assert!(matches!(machine.poll(), Some(Output::Events(_)))); // written first,
+//! assert!(matches!(machine.poll(), Some(Output::Effect(_)))); // then done
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod calls;
 mod digest;

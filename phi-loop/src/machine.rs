@@ -15,6 +15,7 @@ use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject};
 use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
 
 mod inputs;
+mod model;
 mod outputs;
 
 /// What a loop begins with.
@@ -68,15 +69,33 @@ pub struct Machine {
     state: State,
     /// What the first input announces; gone with it.
     start: Option<Box<Start>>,
+    attempt: Attempt,
+    progress_index: BTreeMap<u64, u64>,
+    deciding: Deciding,
+    pending: Pending,
+    outbox: VecDeque<Output>,
+}
+
+/// What the model call in flight has yielded. It does not survive a crash.
+#[derive(Debug, Clone, Default)]
+struct Attempt {
     assembler: Assembler,
     live_index: u64,
-    progress_index: BTreeMap<u64, u64>,
-    deciding_model: Option<DecisionId>,
-    deciding_tools: Vec<u32>,
-    batch: Vec<Event>,
+}
+
+/// The decisions that are outstanding. They do not survive a crash: they are asked for again.
+#[derive(Debug, Clone, Default)]
+struct Deciding {
+    model: Option<DecisionId>,
+    tools: Vec<u32>,
+}
+
+/// What the step under way has to hand out.
+#[derive(Debug, Clone, Default)]
+struct Pending {
+    events: Vec<Event>,
     aborts: Vec<EffectId>,
     effects: Vec<Effect>,
-    outbox: VecDeque<Output>,
 }
 
 /// Two machines are equal if the same events led to them.
@@ -129,14 +148,10 @@ impl Machine {
         Self {
             state,
             start,
-            assembler: Assembler::new(),
-            live_index: 0,
+            attempt: Attempt::default(),
             progress_index: BTreeMap::new(),
-            deciding_model: None,
-            deciding_tools: Vec::new(),
-            batch: Vec::new(),
-            aborts: Vec::new(),
-            effects: Vec::new(),
+            deciding: Deciding::default(),
+            pending: Pending::default(),
             outbox: VecDeque::new(),
         }
     }
@@ -275,10 +290,10 @@ impl Machine {
                 Slot::Running(running) => match running.effect_class {
                     phi_types::EffectClass::AtMostOnce => lost.push((index, running.clone())),
                     phi_types::EffectClass::Pure | phi_types::EffectClass::Idempotent => {
-                        self.effects.extend(self.run_tool(running));
+                        self.pending.effects.extend(self.run_tool(running));
                     }
                 },
-                Slot::Asking { .. } => self.effects.extend(self.ask(slot)),
+                Slot::Asking { .. } => self.pending.effects.extend(self.ask(slot)),
                 Slot::Pending(_) | Slot::Approved(_) | Slot::Refused(..) | Slot::Ended => {}
             }
         }
@@ -340,7 +355,7 @@ impl Machine {
                     match slot {
                         Slot::Running(running) => effects.extend(self.run_tool(running)),
                         Slot::Asking { .. } => effects.extend(self.ask(slot)),
-                        Slot::Pending(call) if self.deciding_tools.contains(&index) => {
+                        Slot::Pending(call) if self.deciding.tools.contains(&index) => {
                             let id = self.tool_decision(index);
                             effects.push(Effect::Decide(id, Subject::Tool(Arc::clone(call))));
                         }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Delta, EffectId, Event, EventKind, Finish, LoopError, Message, MessageAdded, ModelFailed,
-    Outcome, ProviderErrorKind, Queue, Recovered, StopCause, StopReason, StopRequested, ToolCall,
-    ToolEnded, ToolEnding, Transcript, TurnTrigger, UserMessage,
+    ApprovalRequested, AssistantMessage, CompactionEnded, Content, Delta, EffectId, Event,
+    EventKind, Finish, LoopError, Message, MessageAdded, MessageQueued, ModelFailed, Outcome,
+    ProviderErrorKind, Queue, Recovered, StopCause, StopReason, StopRequested, ToolCall, ToolEnded,
+    ToolEnding, ToolStarted, Transcript, TurnTrigger, UserMessage,
 };
 
 use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict};
@@ -141,47 +142,15 @@ impl<'a> Replay<'a> {
 
     /// Feeds what led to an event.
     fn feed(&mut self, event: &'a Event) -> Result<(), Diverged> {
-        let now = event.at;
-        let none = |why: &str| Err(diverged(Some(event), None, why));
+        if is_restart(event) {
+            return self.restart(event);
+        }
         let input = match &event.kind {
-            EventKind::Message(MessageAdded {
-                message: Message::User(_),
-                queued: None,
-                ..
-            }) => Input::Prompt(self.prompts(now)),
-            EventKind::TurnStarted(started) if started.trigger == TurnTrigger::Continue => {
-                Input::Continue
-            }
             EventKind::Message(MessageAdded {
                 message: Message::Assistant(message),
                 ..
-            }) => {
-                let Some(effect) = self.model_call() else {
-                    return none("no model call is in flight");
-                };
-                for delta in message.deltas() {
-                    self.input(event, now, Input::Delta(effect.clone(), delta))?;
-                }
-                Input::ModelEnded(effect)
-            }
-            EventKind::ModelFailed(failed) => {
-                let Some(effect) = self.model_call() else {
-                    return none("no model call is in flight");
-                };
-                self.feed_facts(event, &effect, failed)?;
-                if failed.facts.finish_seen {
-                    Input::ModelEnded(effect)
-                } else {
-                    Input::ModelFailed(effect, failed.error.clone())
-                }
-            }
-            EventKind::MessageQueued(queued) => {
-                let (id, message) = (queued.id.clone(), Arc::clone(&queued.message));
-                match queued.queue {
-                    Queue::Steering => Input::Steer(id, message),
-                    Queue::FollowUp => Input::FollowUp(id, message),
-                }
-            }
+            }) => self.feed_answer(event, message)?,
+            EventKind::ModelFailed(failed) => self.feed_failure(event, failed)?,
             EventKind::StopRequested(StopRequested { cause }) => {
                 self.feed_partial(event)?;
                 match cause {
@@ -190,64 +159,127 @@ impl<'a> Replay<'a> {
                     StopCause::Limit { .. } => Input::Timeout,
                 }
             }
-            EventKind::SurfaceChanged(changed) => Input::SurfaceChanged(changed.as_ref().clone()),
-            EventKind::Recovered(Recovered::Restart {}) => return self.restart(event),
-            EventKind::ApprovalResolved(resolved) => {
-                Input::Approval(self.effect(resolved.request), resolved.approval.clone())
-            }
-            EventKind::CompactionEnded(ended) => match (&ended.block, &ended.error) {
-                (Some(block), _) => {
-                    let Some(effect) = self.compaction() else {
-                        return none("no compaction is under way");
-                    };
-                    Input::Compacted(effect, block.clone(), ended.usage)
-                }
-                (None, error) => {
-                    let Some(effect) = self.compaction() else {
-                        return none("no compaction is under way");
-                    };
-                    Input::CompactionFailed(effect, error.clone().unwrap_or_default(), ended.usage)
-                }
-            },
+            EventKind::CompactionEnded(ended) => self.compaction_ended(event, ended)?,
             EventKind::ToolEnded(ended) => self.tool_ended(ended),
-            EventKind::ToolStarted(started) => match self.tool_decision(started.index) {
-                Some((id, asked)) if asked.arguments == started.call.arguments => {
-                    Input::Decided(id, Verdict::Proceed)
-                }
-                Some((id, _)) => match started.call.arguments.object() {
-                    Some(arguments) => Input::Decided(id, Verdict::Rewrite(arguments.clone())),
-                    None => return none("a call with malformed arguments never starts"),
-                },
-                None => return none("nobody decided that this call may start"),
-            },
-            EventKind::ApprovalRequested(asked) => match self.tool_decision(asked.index) {
-                Some((id, call)) => {
-                    let question = asked.question.clone();
-                    let changed = call.arguments != asked.call.arguments;
-                    let arguments = asked.call.arguments.object().filter(|_| changed).cloned();
-                    Input::Decided(
-                        id,
-                        Verdict::Ask {
-                            question,
-                            arguments,
-                        },
-                    )
-                }
-                None => return none("nobody decided that this call needs an approval"),
-            },
+            EventKind::ToolStarted(ToolStarted { index, call, .. }) => {
+                self.tool_decided(event, *index, call, None)?
+            }
+            EventKind::ApprovalRequested(ApprovalRequested {
+                index,
+                call,
+                question,
+            }) => self.tool_decided(event, *index, call, Some(question))?,
             EventKind::ModelStarted(started) => match self.deciding_model.take() {
                 Some(id) if started.patch.is_empty() => Input::Decided(id, Verdict::Proceed),
                 Some(id) => Input::Decided(id, Verdict::Patch(started.patch.clone())),
                 None => Input::Timeout,
             },
-            EventKind::TurnEnded(_) => match (self.deciding_model.take(), self.following()) {
-                (Some(id), following) => Input::Decided(id, refusal(following)),
-                (None, _) => Input::Timeout,
+            EventKind::TurnEnded(_) => match self.deciding_model.take() {
+                Some(id) => Input::Decided(id, refusal(self.following())),
+                None => Input::Timeout,
             },
-            // What is left follows from the passing of time, if from anything.
-            _ => Input::Timeout,
+            _ => self.said(event),
         };
-        self.input(event, now, input)
+        self.input(event, input)
+    }
+
+    /// What somebody outside said; everything else follows from the passing of time, if from
+    /// anything.
+    fn said(&self, event: &Event) -> Input {
+        match &event.kind {
+            EventKind::Message(MessageAdded {
+                message: Message::User(_),
+                queued: None,
+                ..
+            }) => Input::Prompt(self.prompts(event.at)),
+            EventKind::TurnStarted(started) if started.trigger == TurnTrigger::Continue => {
+                Input::Continue
+            }
+            EventKind::MessageQueued(MessageQueued { id, queue, message }) => {
+                let (id, message) = (id.clone(), Arc::clone(message));
+                match queue {
+                    Queue::Steering => Input::Steer(id, message),
+                    Queue::FollowUp => Input::FollowUp(id, message),
+                }
+            }
+            EventKind::SurfaceChanged(changed) => Input::SurfaceChanged(changed.as_ref().clone()),
+            EventKind::ApprovalResolved(resolved) => {
+                Input::Approval(self.effect(resolved.request), resolved.approval.clone())
+            }
+            _ => Input::Timeout,
+        }
+    }
+
+    fn feed_answer(
+        &mut self,
+        event: &Event,
+        message: &AssistantMessage,
+    ) -> Result<Input, Diverged> {
+        let effect = self.model_call(event)?;
+        for delta in message.deltas() {
+            self.input(event, Input::Delta(effect.clone(), delta))?;
+        }
+        Ok(Input::ModelEnded(effect))
+    }
+
+    fn feed_failure(&mut self, event: &Event, failed: &ModelFailed) -> Result<Input, Diverged> {
+        let effect = self.model_call(event)?;
+        self.feed_facts(event, &effect, failed)?;
+        Ok(if failed.facts.finish_seen {
+            Input::ModelEnded(effect)
+        } else {
+            Input::ModelFailed(effect, failed.error.clone())
+        })
+    }
+
+    fn compaction_ended(&self, event: &Event, ended: &CompactionEnded) -> Result<Input, Diverged> {
+        let outstanding = self.machine.outstanding();
+        let Some(Effect::Compact(compact)) = outstanding.into_iter().next() else {
+            return Err(diverged(Some(event), None, "no compaction is under way"));
+        };
+        Ok(match &ended.block {
+            Some(block) => Input::Compacted(compact.id, block.clone(), ended.usage),
+            None => {
+                let reason = ended.error.clone().unwrap_or_default();
+                Input::CompactionFailed(compact.id, reason, ended.usage)
+            }
+        })
+    }
+
+    /// Reads what the hooks decided off what came of it.
+    fn tool_decided(
+        &mut self,
+        event: &Event,
+        index: u32,
+        call: &ToolCall,
+        question: Option<&String>,
+    ) -> Result<Input, Diverged> {
+        let Some((id, asked)) = self.tool_decision(index) else {
+            return Err(diverged(
+                Some(event),
+                None,
+                "nobody decided about this call",
+            ));
+        };
+        let arguments = match call.arguments.object() {
+            Some(_) if asked.arguments == call.arguments => None,
+            Some(arguments) => Some(arguments.clone()),
+            None => {
+                let why = "a call with malformed arguments never starts";
+                return Err(diverged(Some(event), None, why));
+            }
+        };
+        Ok(Input::Decided(
+            id,
+            match (question.cloned(), arguments) {
+                (Some(question), arguments) => Verdict::Ask {
+                    question,
+                    arguments,
+                },
+                (None, Some(arguments)) => Verdict::Rewrite(arguments),
+                (None, None) => Verdict::Proceed,
+            },
+        ))
     }
 
     /// The messages of the prompt that came in now.
@@ -272,7 +304,7 @@ impl<'a> Replay<'a> {
         if let Some((id, _)) = self.tool_decision(ended.index) {
             let content = ended.result.content.first();
             let reason = match content {
-                Some(phi_types::Content::Text { text }) => text.clone(),
+                Some(Content::Text { text }) => text.clone(),
                 _ => String::new(),
             };
             return Input::Decided(id, Verdict::Deny { reason });
@@ -323,14 +355,14 @@ impl<'a> Replay<'a> {
             }));
         }
         for delta in deltas {
-            self.input(event, event.at, Input::Delta(effect.clone(), delta))?;
+            self.input(event, Input::Delta(effect.clone(), delta))?;
         }
         Ok(())
     }
 
     /// What a model call had yielded when it was cut off; the event after the request holds it.
     fn feed_partial(&mut self, event: &Event) -> Result<(), Diverged> {
-        let Some(effect) = self.model_call() else {
+        let Ok(effect) = self.model_call(event) else {
             return Ok(());
         };
         match self.following().map(|event| &event.kind) {
@@ -339,7 +371,7 @@ impl<'a> Replay<'a> {
                 ..
             })) if message.stop_reason == StopReason::Cancelled => {
                 for delta in message.deltas() {
-                    self.input(event, event.at, Input::Delta(effect.clone(), delta))?;
+                    self.input(event, Input::Delta(effect.clone(), delta))?;
                 }
                 Ok(())
             }
@@ -379,9 +411,9 @@ impl<'a> Replay<'a> {
             .map_err(|rejected| refused(event, &rejected))
     }
 
-    fn input(&mut self, event: &Event, now: DateTime<Utc>, input: Input) -> Result<(), Diverged> {
+    fn input(&mut self, event: &Event, input: Input) -> Result<(), Diverged> {
         self.machine
-            .handle(now, input)
+            .handle(event.at, input)
             .map_err(|rejected| refused(event, &rejected))
     }
 
@@ -393,24 +425,12 @@ impl<'a> Replay<'a> {
         Some(self.deciding_tools.swap_remove(place))
     }
 
-    fn model_call(&self) -> Option<EffectId> {
-        self.machine
-            .outstanding()
-            .into_iter()
-            .find_map(|effect| match effect {
-                Effect::CallModel(call) => Some(call.id),
-                _ => None,
-            })
-    }
-
-    fn compaction(&self) -> Option<EffectId> {
-        self.machine
-            .outstanding()
-            .into_iter()
-            .find_map(|effect| match effect {
-                Effect::Compact(compact) => Some(compact.id),
-                _ => None,
-            })
+    fn model_call(&self, event: &Event) -> Result<EffectId, Diverged> {
+        let outstanding = self.machine.outstanding();
+        match outstanding.into_iter().next() {
+            Some(Effect::CallModel(call)) => Ok(call.id),
+            _ => Err(diverged(Some(event), None, "no model call is in flight")),
+        }
     }
 
     fn effect(&self, seq: u64) -> EffectId {

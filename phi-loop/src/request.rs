@@ -36,5 +36,8 @@ pub(crate) fn request_digest(state: &State, target: u32, patch: &ModelPatch) -> 
     let models = surface
         .models
         .get(usize::try_from(target).unwrap_or(usize::MAX));
-    digest_of(view, &(state.surface_digest, target, grace, patch, models))
+    digest_of(
+        view,
+        &(state.trace.surface_digest, target, grace, patch, models),
+    )
 }

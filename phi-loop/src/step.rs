@@ -345,7 +345,7 @@ impl State {
     pub(crate) fn loop_ended(&self, outcome: Outcome) -> EventKind {
         let usage = self.transcript.usage();
         // A hook may have decided the outcome, which makes it an input too.
-        let inputs_digest = digest_of(self.inputs_digest, &outcome);
+        let inputs_digest = digest_of(self.trace.inputs_digest, &outcome);
         EventKind::LoopEnded(LoopEnded {
             outcome,
             usage,

@@ -11,7 +11,7 @@ use support::{Bench, Dice, configuration, prompt, world_move};
 fn every_field_of_every_event_is_covered() {
     let mut altered = 0;
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..25 {
+    for seed in 0..14 {
         let events = finished(seed);
         if events.len() > 40 {
             continue;
@@ -40,7 +40,7 @@ fn every_field_of_every_event_is_covered() {
         }
     }
     println!("{altered} alterations of {} kinds", kinds.len());
-    assert!(altered > 5_000 && kinds.len() >= 13, "{altered} {kinds:?}");
+    assert!(altered > 3_000 && kinds.len() >= 13, "{altered} {kinds:?}");
 }
 
 fn finished(seed: u64) -> Vec<Event> {

@@ -2,30 +2,24 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable, Aborted};
-use futures_util::stream::FuturesUnordered;
 use phi_types::{
-    Approval, Delta, EffectId, Event, JournalError, Live, LoopError, LoopId, Outcome, Point,
-    ProviderError, ProviderErrorKind, Queued, ToolResult, Transcript, Usage,
+    Approval, EffectId, Event, JournalError, Live, LoopError, LoopId, Outcome, Point, Queued,
+    Transcript, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
 
 use crate::driver::handle::{COMMANDS_MAX, CancelFlag, Command, Handle};
 use crate::driver::hooks::HookContext;
+use crate::driver::in_flight::InFlight;
 use crate::driver::parts::{Clock, Driver};
-use crate::driver::progress::Progress;
-use crate::driver::work::{Observation, decide, observe, panic_text, run_tool};
-use crate::io::{CallModel, DecisionId, Effect, Input, Output, Rejected, ToolReport, Verdict};
+use crate::driver::work::{Observation, observe};
+use crate::io::{Effect, Input, Output, Rejected};
 use crate::machine::Machine;
 
 /// What a run hands out. Events are committed: they were appended to the journal before.
@@ -66,7 +60,6 @@ pub struct Finished {
 }
 
 type Appended = (Vec<Event>, Result<(), JournalError>);
-type ToolFuture = Abortable<BoxFuture<'static, (EffectId, ToolReport)>>;
 type Answer = (oneshot::Sender<Result<(), Rejected>>, Result<(), Rejected>);
 
 /// A loop in progress.
@@ -76,22 +69,30 @@ pub struct Run {
     machine: Machine,
     driver: Driver,
     clock: Clock,
+    /// The points that the hooks claim.
     points: Vec<Point>,
+    in_flight: InFlight,
+    outgoing: Outgoing,
+    inbox: Inbox,
+    failed: Option<JournalError>,
+}
+
+/// What is on its way out: to the journal, to observers, to the caller.
+#[derive(Default)]
+struct Outgoing {
+    appending: Option<BoxFuture<'static, Appended>>,
     ready: VecDeque<Update>,
     observations: VecDeque<Observation>,
     observing: Option<BoxFuture<'static, Option<(Point, String)>>>,
-    appending: Option<BoxFuture<'static, Appended>>,
+    /// Answers that wait until what they are about is in the journal.
     answers: Vec<Answer>,
-    model: Option<(EffectId, BoxStream<'static, Result<Delta, ProviderError>>)>,
-    tools: FuturesUnordered<ToolFuture>,
-    tool_aborts: Vec<(EffectId, AbortHandle)>,
-    decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
-    progress: Arc<Progress>,
-    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What comes in from elsewhere.
+struct Inbox {
     commands: mpsc::Receiver<Command>,
     sender: mpsc::Sender<Command>,
     cancel: Arc<CancelFlag>,
-    failed: Option<JournalError>,
 }
 
 impl Run {
@@ -107,20 +108,13 @@ impl Run {
             machine,
             driver,
             clock,
-            ready: VecDeque::new(),
-            observations: VecDeque::new(),
-            observing: None,
-            appending: None,
-            answers: Vec::new(),
-            model: None,
-            tools: FuturesUnordered::new(),
-            tool_aborts: Vec::new(),
-            decisions: FuturesUnordered::new(),
-            progress: Arc::default(),
-            timer: None,
-            commands,
-            sender,
-            cancel: Arc::default(),
+            in_flight: InFlight::default(),
+            outgoing: Outgoing::default(),
+            inbox: Inbox {
+                commands,
+                sender,
+                cancel: Arc::default(),
+            },
             failed: None,
         }
     }
@@ -128,7 +122,7 @@ impl Run {
     /// Returns a handle that speaks to this run from elsewhere.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.sender.clone(), Arc::clone(&self.cancel))
+        Handle::new(self.inbox.sender.clone(), Arc::clone(&self.inbox.cancel))
     }
 
     /// Waits for the next update; `None` once the loop has ended and everything was handed out.
@@ -185,39 +179,36 @@ impl Run {
     fn poll_next_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
         loop {
             // Nothing moves between a step's events and their place in the journal.
-            if let Some(appending) = &mut self.appending {
-                let (events, written) = std::task::ready!(appending.as_mut().poll(cx));
-                self.appending = None;
+            if let Some(appending) = &mut self.outgoing.appending {
+                let (events, written) = ready!(appending.as_mut().poll(cx));
+                self.outgoing.appending = None;
                 self.committed(events, written);
             }
             if self.failed.is_some() {
-                return Poll::Ready(self.ready.pop_front());
+                return Poll::Ready(self.outgoing.ready.pop_front());
             }
             // Effects start, and stop, before anybody is told.
-            while self.appending.is_none()
+            while self.outgoing.appending.is_none()
                 && let Some(output) = self.machine.poll()
             {
                 self.act(output);
             }
-            if let Some(update) = self.ready.pop_front() {
+            if let Some(update) = self.outgoing.ready.pop_front() {
                 return Poll::Ready(Some(update));
             }
-            if self.appending.is_some() {
+            if self.outgoing.appending.is_some() {
                 continue;
             }
-            if self.poll_observer(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if !self.ready.is_empty() {
+            ready!(self.poll_observers(cx));
+            if !self.outgoing.ready.is_empty() {
                 continue;
             }
             self.answer_all();
             if self.machine.outcome().is_some() {
-                self.commands.close();
+                self.inbox.refuse();
                 return Poll::Ready(None);
             }
-            let input = std::task::ready!(self.poll_input(cx));
-            self.take_input(input);
+            ready!(self.poll_input(cx));
         }
     }
 
@@ -228,225 +219,109 @@ impl Run {
                 None => self.committed(events, Ok(())),
                 Some(journal) => {
                     let journal = Arc::clone(journal);
-                    self.appending = Some(Box::pin(async move {
+                    self.outgoing.appending = Some(Box::pin(async move {
                         let written = journal.append(&events).await;
                         (events, written)
                     }));
                 }
             },
-            Output::Live(live) => self.ready.push_back(Update::Live(live)),
-            Output::Abort(effect) => self.abort(&effect),
+            Output::Live(live) => self.outgoing.ready.push_back(Update::Live(live)),
+            Output::Abort(effect) => self.in_flight.abort(&effect),
             Output::Effect(effect) => self.begin(effect),
         }
     }
 
     fn committed(&mut self, events: Vec<Event>, written: Result<(), JournalError>) {
         if let Err(error) = written {
-            self.stop_everything();
-            self.answers.clear();
-            self.commands.close();
+            self.in_flight = InFlight::default();
+            self.outgoing.observations.clear();
+            self.outgoing.answers.clear();
+            self.inbox.refuse();
             self.failed = Some(error);
             return;
         }
         for event in events {
             if !self.points.is_empty() {
-                self.observations
-                    .extend(Observation::of(&event.kind, &self.points));
+                let observation = Observation::of(&event.kind, &self.points);
+                self.outgoing.observations.extend(observation);
             }
-            self.ready.push_back(Update::Event(event));
+            self.outgoing.ready.push_back(Update::Event(event));
         }
     }
 
-    fn poll_observer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_observers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some(observing) = &mut self.observing {
-                let failed = std::task::ready!(observing.as_mut().poll(cx));
-                self.observing = None;
+            if let Some(observing) = &mut self.outgoing.observing {
+                let failed = ready!(observing.as_mut().poll(cx));
+                self.outgoing.observing = None;
                 let update = |(point, reason)| Update::HookFailed(HookFailed { point, reason });
-                self.ready.extend(failed.map(update));
+                self.outgoing.ready.extend(failed.map(update));
             }
-            let Some(observation) = self.observations.pop_front() else {
+            let Some(observation) = self.outgoing.observations.pop_front() else {
                 return Poll::Ready(());
             };
-            let hooks = Arc::clone(&self.driver.hooks);
-            let timeout = self.driver.hook_timeout;
-            let context = self.context();
-            self.observing = Some(Box::pin(observe(hooks, context, observation, timeout)));
+            let (hooks, timeout) = (Arc::clone(&self.driver.hooks), self.driver.hook_timeout);
+            let observing = observe(hooks, self.context(), observation, timeout);
+            self.outgoing.observing = Some(Box::pin(observing));
         }
     }
 
     fn begin(&mut self, effect: Effect) {
-        match effect {
-            Effect::CallModel(call) => self.call_model(call),
+        let failed_at_once = match effect {
+            Effect::CallModel(call) => self.in_flight.call_model(&self.driver, call),
             Effect::RunTool(run) => {
-                let id = run.id.clone();
-                let Some(tool) = self.driver.tool(&run.call.name) else {
-                    let text = format!("The tool {:?} is not at hand.", run.call.name);
-                    let result = ToolResult::error(text);
-                    return self.quietly(Input::ToolEnded(id, ToolReport::returned(result)));
-                };
-                let session = self.machine.session().clone();
-                let progress = Arc::clone(&self.progress);
-                let report = run_tool(Arc::clone(tool), session, run, progress);
-                let (abort, registration) = AbortHandle::new_pair();
-                self.tool_aborts.push((id.clone(), abort));
-                let work: BoxFuture<'static, _> = Box::pin(async move { (id, report.await) });
-                self.tools.push(Abortable::new(work, registration));
+                self.in_flight
+                    .run_tool(&self.driver, self.machine.session(), run)
             }
             Effect::Compact(compact) => {
                 let reason = "this driver has no compactor".to_owned();
-                self.quietly(Input::CompactionFailed(
+                Some(Input::CompactionFailed(
                     compact.id,
                     reason,
                     Usage::default(),
-                ));
+                ))
             }
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
-            Effect::AskApproval(_) => {}
+            Effect::AskApproval(_) => None,
             Effect::Decide(id, subject) => {
-                let hooks = Arc::clone(&self.driver.hooks);
-                let decision = decide(hooks, self.context(), subject, self.driver.hook_timeout);
-                self.decisions
-                    .push(Box::pin(async move { (id, decision.await) }));
+                let context = self.context();
+                self.in_flight.decide(&self.driver, context, id, subject);
+                None
             }
-        }
-    }
-
-    fn call_model(&mut self, call: CallModel) {
-        let CallModel {
-            id,
-            target,
-            request,
-            ..
-        } = call;
-        let Some(provider) = self.driver.provider(&target) else {
-            let message = format!(
-                "no provider for {} at {} is at hand",
-                target.protocol, target.provider
-            );
-            let error = ProviderError::new(ProviderErrorKind::InvalidRequest, message);
-            return self.quietly(Input::ModelFailed(id, error));
         };
-        match catch_unwind(AssertUnwindSafe(|| provider.stream(request))) {
-            Ok(stream) => self.model = Some((id, stream)),
-            Err(panic) => {
-                let error = provider_panicked(panic_text(panic.as_ref()));
-                self.quietly(Input::ModelFailed(id, error));
-            }
+        if let Some(input) = failed_at_once {
+            self.quietly(input);
         }
     }
 
-    fn abort(&mut self, effect: &EffectId) {
-        if self.model.as_ref().is_some_and(|(id, _)| id == effect) {
-            self.model = None;
+    /// Takes the next input, from elsewhere first.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.inbox.cancel.take(cx) {
+            self.quietly(Input::Cancel);
+            return Poll::Ready(());
         }
-        if let Some(at) = self.tool_aborts.iter().position(|(id, _)| id == effect) {
-            let (_, abort) = self.tool_aborts.swap_remove(at);
-            abort.abort();
-            self.progress.forget(effect);
+        if let Poll::Ready(Some(Command { input, answer })) = self.inbox.commands.poll_recv(cx) {
+            let taken = self.input(input);
+            self.outgoing.answers.push((answer, taken));
+            return Poll::Ready(());
         }
-        if self.tool_aborts.is_empty() {
-            // Dropping what is left here stops the aborted calls before the next event is written.
-            self.tools = FuturesUnordered::new();
-        }
+        let timeout = self.machine.next_timeout().map(|at| self.clock.instant(at));
+        let input = ready!(self.in_flight.poll(cx, timeout));
+        self.quietly(input);
+        Poll::Ready(())
     }
 
-    /// Feeds an input of the driver's own; one that came too late is no error.
-    fn take_input(&mut self, input: Taken) {
-        match input {
-            Taken::Own(input) => self.quietly(input),
-            Taken::Command(Command { input, answer }) => {
-                let result = self.input(input);
-                self.answers.push((answer, result));
-            }
-        }
-    }
-
+    /// Feeds an input of the driver's own: the machine refuses one that came too late, stays as it
+    /// was, and there is nobody to tell.
     fn quietly(&mut self, input: Input) {
-        // The machine refuses what is stale and stays as it was; there is nobody to tell.
-        if self.input(input).is_err() {}
+        drop(self.input(input));
     }
 
     fn answer_all(&mut self) {
-        for (answer, result) in self.answers.drain(..) {
+        for (answer, taken) in self.outgoing.answers.drain(..) {
             // Whoever asked may have gone.
-            if answer.send(result).is_err() {}
+            drop(answer.send(taken));
         }
-    }
-
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Taken> {
-        if self.cancel.take(cx) {
-            return Poll::Ready(Taken::Own(Input::Cancel));
-        }
-        if let Poll::Ready(Some(command)) = self.commands.poll_recv(cx) {
-            return Poll::Ready(Taken::Command(command));
-        }
-        if self.poll_timer(cx).is_ready() {
-            return Poll::Ready(Taken::Own(Input::Timeout));
-        }
-        if let Some(input) = self.poll_model(cx) {
-            return Poll::Ready(Taken::Own(input));
-        }
-        while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
-            if let Ok((id, report)) = ended {
-                self.tool_aborts.retain(|(other, _)| *other != id);
-                self.progress.forget(&id);
-                return Poll::Ready(Taken::Own(Input::ToolEnded(id, report)));
-            }
-            let Err(Aborted) = ended else { continue };
-        }
-        if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next_unpin(cx) {
-            return Poll::Ready(Taken::Own(Input::Decided(id, verdict)));
-        }
-        if !self.tool_aborts.is_empty()
-            && let Poll::Ready((id, progress)) = self.progress.poll_next(cx)
-        {
-            return Poll::Ready(Taken::Own(Input::ToolProgress(id, progress)));
-        }
-        Poll::Pending
-    }
-
-    fn poll_model(&mut self, cx: &mut Context<'_>) -> Option<Input> {
-        let (id, stream) = self.model.as_mut()?;
-        let polled = catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx)));
-        let item = match polled {
-            Ok(Poll::Pending) => return None,
-            Ok(Poll::Ready(Some(Ok(delta)))) => return Some(Input::Delta(id.clone(), delta)),
-            Ok(Poll::Ready(Some(Err(error)))) => Some(error),
-            Ok(Poll::Ready(None)) => None,
-            Err(panic) => Some(provider_panicked(panic_text(panic.as_ref()))),
-        };
-        let (id, _) = self.model.take()?;
-        Some(match item {
-            Some(error) => Input::ModelFailed(id, error),
-            None => Input::ModelEnded(id),
-        })
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.machine.next_timeout() else {
-            self.timer = None;
-            return Poll::Pending;
-        };
-        let at = self.clock.instant(at);
-        match &mut self.timer {
-            Some(timer) if timer.deadline() == at => {}
-            Some(timer) => timer.as_mut().reset(at),
-            None => self.timer = Some(Box::pin(tokio::time::sleep_until(at))),
-        }
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
-    }
-
-    fn stop_everything(&mut self) {
-        self.model = None;
-        self.tool_aborts.clear();
-        self.tools = FuturesUnordered::new();
-        self.decisions = FuturesUnordered::new();
-        self.observations.clear();
-        self.timer = None;
     }
 
     fn context(&self) -> HookContext {
@@ -457,10 +332,15 @@ impl Run {
     }
 }
 
-/// An input and who gave it.
-enum Taken {
-    Own(Input),
-    Command(Command),
+impl Inbox {
+    /// Takes nothing any more: what waits is answered, what comes later returns at once.
+    fn refuse(&mut self) {
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            // Whoever asked may have gone.
+            drop(command.answer.send(Err(Rejected::Ended)));
+        }
+    }
 }
 
 impl Stream for Run {
@@ -477,9 +357,4 @@ impl std::fmt::Debug for Run {
             .field("loop_id", self.machine.loop_id())
             .finish_non_exhaustive()
     }
-}
-
-fn provider_panicked(text: &str) -> ProviderError {
-    let message = format!("the provider panicked: {text}");
-    ProviderError::new(ProviderErrorKind::Protocol, message)
 }

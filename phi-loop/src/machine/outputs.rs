@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{Assembler, EffectId, Event, EventKind, ModelPatch, Outcome, Point};
+use phi_types::{EffectId, Event, EventKind, ModelPatch, Outcome, Point};
 
-use super::Machine;
+use super::{Attempt, Machine};
 use crate::calls::{Running, Slot};
 use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
 use crate::request::request;
@@ -32,8 +32,8 @@ impl Machine {
             let asked = Asked {
                 before_model: points.contains(&Point::BeforeModel),
                 before_tool: points.contains(&Point::BeforeTool),
-                model: self.deciding_model,
-                tools: &self.deciding_tools,
+                model: self.deciding.model,
+                tools: &self.deciding.tools,
             };
             match self.state.step(&asked, now) {
                 Step::Wait => break,
@@ -42,16 +42,18 @@ impl Machine {
                     let Phase::Calling(calling) = &self.state.phase else {
                         break;
                     };
-                    self.deciding_model = Some(DecisionId {
-                        seq: self.state.seq,
+                    self.deciding.model = Some(DecisionId {
+                        seq: self.state.trace.seq,
                         index: 0,
                     });
-                    self.effects.extend(self.decide_model(calling));
+                    self.pending.effects.extend(self.decide_model(calling));
                 }
                 Step::DecideTool(index, call) => {
-                    self.deciding_tools.push(index);
+                    self.deciding.tools.push(index);
                     let id = self.tool_decision(index);
-                    self.effects.push(Effect::Decide(id, Subject::Tool(call)));
+                    self.pending
+                        .effects
+                        .push(Effect::Decide(id, Subject::Tool(call)));
                 }
             }
         }
@@ -60,13 +62,14 @@ impl Machine {
 
     /// One batch, then aborts, then effects.
     fn flush(&mut self) {
-        if !self.batch.is_empty() {
+        if !self.pending.events.is_empty() {
             self.outbox
-                .push_back(Output::Events(std::mem::take(&mut self.batch)));
+                .push_back(Output::Events(std::mem::take(&mut self.pending.events)));
         }
-        self.outbox.extend(self.aborts.drain(..).map(Output::Abort));
         self.outbox
-            .extend(self.effects.drain(..).map(Output::Effect));
+            .extend(self.pending.aborts.drain(..).map(Output::Abort));
+        self.outbox
+            .extend(self.pending.effects.drain(..).map(Output::Effect));
     }
 
     pub(super) fn emit_step(&mut self, now: DateTime<Utc>, step: Step) {
@@ -81,7 +84,7 @@ impl Machine {
         let event = Event {
             session: self.state.session.clone(),
             loop_id: Some(self.state.loop_id.clone()),
-            seq: self.state.seq + 1,
+            seq: self.state.trace.seq + 1,
             at: now,
             kind,
         };
@@ -97,13 +100,13 @@ impl Machine {
             return;
         }
         self.after_apply(&event);
-        self.batch.push(event);
+        self.pending.events.push(event);
     }
 
     fn before_apply(&mut self, kind: &EventKind) {
         match kind {
             EventKind::ToolEnded(ended) => {
-                self.deciding_tools.retain(|index| *index != ended.index);
+                self.deciding.tools.retain(|index| *index != ended.index);
                 let slot = self.state.calls().and_then(|calls| calls.get(ended.index));
                 let seq = match slot {
                     // A report from outside ends the effect by itself.
@@ -112,7 +115,7 @@ impl Machine {
                     _ => None,
                 };
                 let abort = seq.map(|seq| self.effect_id(seq));
-                self.aborts.extend(abort);
+                self.pending.aborts.extend(abort);
                 if let Some(seq) = ended.started {
                     self.progress_index.remove(&seq);
                 }
@@ -124,10 +127,10 @@ impl Machine {
                 }) = &self.state.phase
                 {
                     let abort = self.effect_id(*seq);
-                    self.aborts.push(abort);
+                    self.pending.aborts.push(abort);
                 }
             }
-            EventKind::TurnEnded(_) | EventKind::Message(_) => self.deciding_model = None,
+            EventKind::TurnEnded(_) | EventKind::Message(_) => self.deciding.model = None,
             _ => {}
         }
     }
@@ -136,24 +139,26 @@ impl Machine {
         let seq = event.seq;
         match &event.kind {
             EventKind::ModelStarted(started) => {
-                self.assembler = Assembler::new();
-                self.live_index = 0;
-                self.deciding_model = None;
-                self.effects
+                self.attempt = Attempt::default();
+                self.deciding.model = None;
+                self.pending
+                    .effects
                     .extend(self.call_model(seq, started.target, &started.patch));
             }
-            EventKind::CompactionStarted(_) => self.effects.push(self.compact(seq)),
+            EventKind::CompactionStarted(_) => self.pending.effects.push(self.compact(seq)),
             EventKind::ToolStarted(started) => {
                 let calls = self.state.calls();
                 let slot = calls.and_then(|calls| calls.get(started.index));
                 if let Some(Slot::Running(running)) = slot {
-                    self.effects.extend(self.run_tool(running));
+                    self.pending.effects.extend(self.run_tool(running));
                 }
             }
             EventKind::ApprovalRequested(asked) => {
                 let calls = self.state.calls();
                 let slot = calls.and_then(|calls| calls.get(asked.index));
-                self.effects.extend(slot.and_then(|slot| self.ask(slot)));
+                self.pending
+                    .effects
+                    .extend(slot.and_then(|slot| self.ask(slot)));
             }
             _ => {}
         }
@@ -211,7 +216,7 @@ impl Machine {
     }
 
     pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
-        let id = self.deciding_model?;
+        let id = self.deciding.model?;
         let patch = ModelPatch::default();
         let request = request(&self.state, calling.attempts.target, &patch)?;
         Some(Effect::Decide(id, Subject::Model(request)))

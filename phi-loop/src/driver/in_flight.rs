@@ -1,0 +1,182 @@
+//! What a run has in flight: one model call, tool calls, decisions, each polled in place.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::FuturesUnordered;
+use phi_types::{Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolResult};
+use tokio::time::{Instant, Sleep};
+
+use crate::driver::hooks::HookContext;
+use crate::driver::parts::Driver;
+use crate::driver::progress::Progress;
+use crate::driver::work::{decide, panic_text, run_tool};
+use crate::io::{CallModel, DecisionId, Input, RunTool, Subject, ToolReport, Verdict};
+
+type ToolFuture = Abortable<BoxFuture<'static, (EffectId, ToolReport)>>;
+
+/// What a run has in flight. Dropping it stops everything.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    model: Option<(EffectId, BoxStream<'static, Result<Delta, ProviderError>>)>,
+    tools: FuturesUnordered<ToolFuture>,
+    tool_aborts: Vec<(EffectId, AbortHandle)>,
+    decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
+    progress: Arc<Progress>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl InFlight {
+    /// Starts a model call; where that fails at once, returns what the machine must be told.
+    pub(crate) fn call_model(&mut self, driver: &Driver, call: CallModel) -> Option<Input> {
+        let CallModel {
+            id,
+            target,
+            request,
+            ..
+        } = call;
+        let Some(provider) = driver.provider(&target) else {
+            let (protocol, service) = (&target.protocol, &target.provider);
+            let message = format!("no provider for {protocol} at {service} is at hand");
+            let error = ProviderError::new(ProviderErrorKind::InvalidRequest, message);
+            return Some(Input::ModelFailed(id, error));
+        };
+        match catch_unwind(AssertUnwindSafe(|| provider.stream(request))) {
+            Ok(stream) => {
+                self.model = Some((id, stream));
+                None
+            }
+            Err(panic) => Some(Input::ModelFailed(id, provider_panicked(panic.as_ref()))),
+        }
+    }
+
+    /// Starts a tool call; where that fails at once, returns what the machine must be told.
+    pub(crate) fn run_tool(
+        &mut self,
+        driver: &Driver,
+        session: &SessionId,
+        run: RunTool,
+    ) -> Option<Input> {
+        let id = run.id.clone();
+        let Some(tool) = driver.tool(&run.call.name) else {
+            let text = format!("The tool {:?} is not at hand.", run.call.name);
+            return Some(Input::ToolEnded(
+                id,
+                ToolReport::returned(ToolResult::error(text)),
+            ));
+        };
+        let report = run_tool(
+            Arc::clone(tool),
+            session.clone(),
+            run,
+            Arc::clone(&self.progress),
+        );
+        let (abort, registration) = AbortHandle::new_pair();
+        self.tool_aborts.push((id.clone(), abort));
+        let work: BoxFuture<'static, _> = Box::pin(async move { (id, report.await) });
+        self.tools.push(Abortable::new(work, registration));
+        None
+    }
+
+    /// Asks the hooks.
+    pub(crate) fn decide(
+        &mut self,
+        driver: &Driver,
+        context: HookContext,
+        id: DecisionId,
+        subject: Subject,
+    ) {
+        let decision = decide(
+            Arc::clone(&driver.hooks),
+            context,
+            subject,
+            driver.hook_timeout,
+        );
+        self.decisions
+            .push(Box::pin(async move { (id, decision.await) }));
+    }
+
+    /// Breaks an effect off; one that is not in flight any more is no matter.
+    pub(crate) fn abort(&mut self, effect: &EffectId) {
+        if self.model.as_ref().is_some_and(|(id, _)| id == effect) {
+            self.model = None;
+        }
+        if let Some(at) = self.tool_aborts.iter().position(|(id, _)| id == effect) {
+            let (_, abort) = self.tool_aborts.swap_remove(at);
+            abort.abort();
+            self.progress.forget(effect);
+            if self.tool_aborts.is_empty() {
+                // Dropping what is left here stops the aborted calls before anybody is told.
+                self.tools = FuturesUnordered::new();
+            }
+        }
+    }
+
+    /// Polls everything; the first thing that happened comes back.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<Input> {
+        if self.poll_timer(cx, timeout).is_ready() {
+            return Poll::Ready(Input::Timeout);
+        }
+        if let Some(input) = self.poll_model(cx) {
+            return Poll::Ready(input);
+        }
+        while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
+            // An aborted call has nothing to say.
+            if let Ok((id, report)) = ended {
+                self.tool_aborts.retain(|(other, _)| *other != id);
+                self.progress.forget(&id);
+                return Poll::Ready(Input::ToolEnded(id, report));
+            }
+        }
+        if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next_unpin(cx) {
+            return Poll::Ready(Input::Decided(id, verdict));
+        }
+        if !self.tool_aborts.is_empty()
+            && let Poll::Ready((id, progress)) = self.progress.poll_next(cx)
+        {
+            return Poll::Ready(Input::ToolProgress(id, progress));
+        }
+        Poll::Pending
+    }
+
+    fn poll_model(&mut self, cx: &mut Context<'_>) -> Option<Input> {
+        let (id, stream) = self.model.as_mut()?;
+        let error = match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
+            Ok(Poll::Pending) => return None,
+            Ok(Poll::Ready(Some(Ok(delta)))) => return Some(Input::Delta(id.clone(), delta)),
+            Ok(Poll::Ready(Some(Err(error)))) => Some(error),
+            Ok(Poll::Ready(None)) => None,
+            Err(panic) => Some(provider_panicked(panic.as_ref())),
+        };
+        let (id, _) = self.model.take()?;
+        Some(match error {
+            Some(error) => Input::ModelFailed(id, error),
+            None => Input::ModelEnded(id),
+        })
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<()> {
+        let Some(at) = timeout else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx)
+    }
+}
+
+fn provider_panicked(panic: &(dyn std::any::Any + Send)) -> ProviderError {
+    let message = format!("the provider panicked: {}", panic_text(panic));
+    ProviderError::new(ProviderErrorKind::Protocol, message)
+}

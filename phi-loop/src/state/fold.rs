@@ -1,0 +1,319 @@
+//! What each event changes: the one place where a loop moves from phase to phase.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use phi_types::{
+    Approval, AssistantMessage, Event, EventKind, LimitKind, LoopError, Message, MessageAdded,
+    ModelFailed, ProviderErrorKind, Queue, StopReason, Surface, ToolStarted, TurnTrigger, Usage,
+    digest_of,
+};
+
+use super::{Answer, Calling, Phase, Repeated, Stage, State};
+use crate::calls::{Calls, Running, Slot};
+use crate::retry::{self, Attempts, Plan};
+
+impl State {
+    pub(super) fn change_phase(
+        &mut self,
+        event: &Event,
+        trigger: Option<TurnTrigger>,
+    ) -> Result<(), &'static str> {
+        // Long: one arm for each kind of event, and nothing else.
+        match &event.kind {
+            EventKind::LoopStarted(started) => {
+                self.configuration = started.configuration.clone();
+                self.phase = Phase::Started;
+            }
+            EventKind::LoopEnded(ended) => self.phase = Phase::Ended(ended.outcome.clone()),
+            EventKind::StopRequested(requested) => self.stop = Some(requested.cause.clone()),
+            EventKind::MessageQueued(queued) => {
+                self.counts.queue_ids.insert(queued.id.clone());
+            }
+            EventKind::SurfaceChanged(_) => {
+                let Surface {
+                    system,
+                    tools,
+                    options,
+                    ..
+                } = self.transcript.surface();
+                self.trace.surface_digest = digest_of(0, &(system, tools, options));
+            }
+            EventKind::LimitWarning(warning) => self.counts.warned.push(warning.limit),
+            EventKind::LoopStuck(_) => self.counts.stuck = true,
+            EventKind::TurnStarted(started) => {
+                if started.trigger == TurnTrigger::Grace {
+                    self.counts.grace = self.limit_reached().or(Some(LimitKind::Turns));
+                } else {
+                    self.counts.turns = started.index;
+                }
+                let stage = Stage::Due(None);
+                self.phase = Phase::Calling(Calling {
+                    attempts: Attempts::default(),
+                    stage,
+                });
+            }
+            EventKind::Message(added) => self.add_message(event.seq, added, trigger)?,
+            EventKind::TurnEnded(_) => self.end_turn()?,
+            EventKind::ModelStarted(started) => {
+                self.counts.offered.clone_from(&started.patch.tools);
+                let calling = self.calling()?;
+                calling.attempts.started = started.attempt;
+                calling.attempts.target = started.target;
+                let patch = started.patch.clone();
+                calling.stage = Stage::InFlight {
+                    seq: event.seq,
+                    patch,
+                };
+            }
+            EventKind::ModelFailed(failed) => self.fail_attempt(failed, event.at)?,
+            EventKind::CompactionStarted(_) => {
+                self.calling()?.stage = Stage::Compacting { seq: event.seq };
+            }
+            EventKind::CompactionEnded(ended) => {
+                self.add_cost(&ended.usage);
+                let stage = match (&ended.block, &ended.error) {
+                    (Some(_), _) => Stage::Due(None),
+                    (None, None) => Stage::Overflowed,
+                    (None, Some(error)) => Stage::GivenUp(LoopError::Overflow {
+                        reason: error.clone(),
+                    }),
+                };
+                self.calling()?.stage = stage;
+            }
+            EventKind::ToolStarted(started) => self.start_tool(event, started)?,
+            EventKind::ToolEnded(ended) => {
+                self.set_slot(ended.index, Slot::Ended)?;
+            }
+            EventKind::ApprovalRequested(asked) => {
+                let (call, question) = (Arc::clone(&asked.call), asked.question.clone());
+                self.set_slot(
+                    asked.index,
+                    Slot::Asking {
+                        request: event.seq,
+                        call,
+                        question,
+                    },
+                )?;
+            }
+            EventKind::ApprovalResolved(resolved) => {
+                let calls = self.calls().ok_or("no call waits for an answer")?;
+                let asking = calls.asking_under(resolved.request);
+                let (index, call) = asking.ok_or("nobody asked this question")?;
+                let call = Arc::clone(call);
+                let slot = match &resolved.approval {
+                    Approval::Approved {} => Slot::Approved(call),
+                    Approval::Denied { reason } => Slot::Refused(call, reason.clone()),
+                };
+                self.set_slot(index, slot)?;
+            }
+            // Facts that no decision depends on, or that the transcript has folded already.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn trigger_of(&self, kind: &EventKind) -> Option<TurnTrigger> {
+        let EventKind::Message(MessageAdded {
+            message: Message::User(_),
+            queued,
+            ..
+        }) = kind
+        else {
+            return None;
+        };
+        let Some(id) = queued else {
+            return Some(TurnTrigger::Prompt);
+        };
+        let queued = self
+            .transcript
+            .queue()
+            .iter()
+            .find(|queued| queued.id == *id);
+        Some(match queued.map(|queued| queued.queue) {
+            Some(Queue::FollowUp) => TurnTrigger::FollowUp,
+            Some(Queue::Steering) | None => TurnTrigger::Steering,
+        })
+    }
+
+    fn add_message(
+        &mut self,
+        seq: u64,
+        added: &MessageAdded,
+        new_trigger: Option<TurnTrigger>,
+    ) -> Result<(), &'static str> {
+        match &added.message {
+            Message::Assistant(message) => self.add_answer(seq, message),
+            Message::User(_) => match &mut self.phase {
+                Phase::Between { trigger, .. } => {
+                    *trigger = new_trigger;
+                    Ok(())
+                }
+                Phase::Started => {
+                    self.phase = Phase::Between {
+                        trigger: new_trigger,
+                        answer: Answer::None,
+                    };
+                    Ok(())
+                }
+                Phase::Calling(_) => Ok(()),
+                Phase::New | Phase::Settling { .. } | Phase::Ended(_) => {
+                    Err("calls are being settled")
+                }
+            },
+            Message::Extension(_) => Ok(()),
+        }
+    }
+
+    fn add_answer(
+        &mut self,
+        seq: u64,
+        message: &Arc<AssistantMessage>,
+    ) -> Result<(), &'static str> {
+        self.calling()?;
+        self.add_cost(&message.usage);
+        for call in message.tool_calls() {
+            match &mut self.counts.repeated {
+                Some(last)
+                    if last.call.name == call.name && last.call.arguments == call.arguments =>
+                {
+                    last.times = last.times.saturating_add(1);
+                }
+                repeated => {
+                    *repeated = Some(Repeated {
+                        call: Arc::clone(call),
+                        times: 1,
+                    });
+                }
+            }
+        }
+        let answer = Answer::Stopped(message.stop_reason, message.stop_reason_raw.clone());
+        self.phase = Phase::Settling {
+            calls: Calls::of(message),
+            message_seq: seq,
+            answer,
+        };
+        Ok(())
+    }
+
+    fn end_turn(&mut self) -> Result<(), &'static str> {
+        let between = match &self.phase {
+            Phase::Calling(Calling {
+                stage: Stage::GivenUp(error),
+                ..
+            }) => Phase::Between {
+                trigger: None,
+                answer: Answer::Failed(error.clone()),
+            },
+            Phase::Calling(_) => Phase::Between {
+                trigger: None,
+                answer: Answer::None,
+            },
+            Phase::Settling { calls, .. } if !calls.all_ended() => {
+                return Err("a call has no result");
+            }
+            Phase::Settling { calls, answer, .. } => {
+                let paused = matches!(answer, Answer::Stopped(StopReason::PauseTurn, _));
+                let trigger = if calls.len() > 0 {
+                    Some(TurnTrigger::ToolResults)
+                } else {
+                    paused.then_some(TurnTrigger::Pause)
+                };
+                Phase::Between {
+                    trigger,
+                    answer: answer.clone(),
+                }
+            }
+            Phase::New | Phase::Started | Phase::Between { .. } | Phase::Ended(_) => {
+                return Err("no turn is open");
+            }
+        };
+        self.phase = between;
+        Ok(())
+    }
+
+    fn fail_attempt(
+        &mut self,
+        failed: &ModelFailed,
+        at: DateTime<Utc>,
+    ) -> Result<(), &'static str> {
+        self.add_cost(&failed.facts.usage);
+        let attempts = self.calling()?.attempts;
+        let targets = self.transcript.surface().models.len();
+        let plan = if failed.error.kind == ProviderErrorKind::Cancelled {
+            None
+        } else {
+            let facts = (&failed.error, &failed.facts);
+            Some(retry::plan(
+                attempts,
+                facts,
+                targets,
+                &self.configuration,
+                at,
+            ))
+        };
+        let calling = self.calling()?;
+        calling.stage = match plan {
+            Some(Plan::Retry(attempts, at)) => {
+                calling.attempts = attempts;
+                Stage::Due(Some(at))
+            }
+            Some(Plan::Compact(attempts)) => {
+                calling.attempts = attempts;
+                Stage::Overflowed
+            }
+            Some(Plan::GiveUp) => Stage::GivenUp(LoopError::Provider {
+                error: failed.error.clone(),
+            }),
+            None => Stage::Cut,
+        };
+        Ok(())
+    }
+
+    fn start_tool(&mut self, event: &Event, started: &ToolStarted) -> Result<(), &'static str> {
+        self.counts.tool_calls = self.counts.tool_calls.saturating_add(1);
+        let timeout = self.configuration.tools.timeout_ms;
+        let span = timeout
+            .and_then(|ms| i64::try_from(ms).ok())
+            .and_then(TimeDelta::try_milliseconds);
+        let running = Running {
+            seq: event.seq,
+            call: Arc::clone(&started.call),
+            effect_class: started.effect_class,
+            deadline: span.map(|span| retry::later(event.at, span)),
+        };
+        self.set_slot(started.index, Slot::Running(running))
+    }
+
+    fn set_slot(&mut self, index: u32, slot: Slot) -> Result<(), &'static str> {
+        let Phase::Settling { calls, .. } = &mut self.phase else {
+            return Err("no call is being settled");
+        };
+        if matches!(calls.get(index), None | Some(Slot::Ended)) {
+            return Err("there is no such call, or it has ended");
+        }
+        calls.set(index, slot);
+        Ok(())
+    }
+
+    fn calling(&mut self) -> Result<&mut Calling, &'static str> {
+        match &mut self.phase {
+            Phase::Calling(calling) => Ok(calling),
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Settling { .. }
+            | Phase::Ended(_) => Err("no model call is due or in flight"),
+        }
+    }
+
+    fn add_cost(&mut self, usage: &Usage) {
+        if let Phase::Calling(calling) = &self.phase {
+            let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
+            let target = self.transcript.surface().models.get(target);
+            if let Some(price) = target.and_then(|target| target.price) {
+                self.counts.cost_usd += price.cost_usd(usage);
+            }
+        }
+    }
+}
