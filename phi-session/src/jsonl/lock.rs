@@ -22,7 +22,7 @@ const TRIES: u32 = 16;
 /// The operating system takes the lock back when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -49,13 +49,22 @@ impl Lock {
                 let owner = format!("{:010}\n", std::process::id());
                 let written = file.write_all_at(owner.as_bytes(), 0);
                 written.map_err(io_error("write", &path))?;
-                return Ok(Self { _file: file });
+                return Ok(Self { file });
             }
         }
         Err(StoreError::Locked {
             session: session.clone(),
             owner: None,
         })
+    }
+}
+
+/// A process that is being started at this moment has a copy of the open file until it runs its own
+/// program, so to close ours is not enough.
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where this fails, closing the file releases the lock a little later.
+        flock(&self.file, FlockOperation::Unlock).unwrap_or_default();
     }
 }
 
