@@ -1,0 +1,96 @@
+//! The loop that is measured: phi-loop's driver without journal and hooks.
+
+use std::sync::Arc;
+
+use phi_loop::{Driver, Finished, Run, Start};
+use phi_types::{Configuration, Delta, Limits, SessionId, Transcript};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::canned::CannedProvider;
+use crate::noop::NoopTool;
+
+/// A loop that is ready to run.
+#[derive(Debug)]
+pub struct Subject {
+    run: Run,
+}
+
+/// What a loop begins with.
+#[derive(Debug)]
+pub struct Prepared {
+    driver: Driver,
+    start: Start,
+}
+
+impl Subject {
+    /// Makes the first loop of a session.
+    #[must_use]
+    pub fn new(replies: Vec<Vec<Delta>>) -> Self {
+        Self::begin(Self::prepare(Transcript::new(), replies))
+    }
+
+    /// Prepares a loop that continues a conversation, with the default policy but for the limits
+    /// that a bench would reach: turns, and identical calls.
+    ///
+    /// # Panics
+    /// Never: the session id is valid.
+    #[must_use]
+    pub fn prepare(transcript: Transcript, replies: Vec<Vec<Delta>>) -> Prepared {
+        let driver = Driver::new(Arc::new(CannedProvider::new(replies)))
+            .tools(vec![Arc::new(NoopTool::default())]);
+        let session = SessionId::new("bench").expect("the name is valid");
+        let configuration = Configuration {
+            limits: Limits {
+                turns: None,
+                identical_calls: None,
+                ..Limits::default()
+            },
+            ..Configuration::default()
+        };
+        let surface = driver.surface("", "canned");
+        let start = Start {
+            transcript,
+            ..Start::new(session, configuration, surface)
+        };
+        Prepared { driver, start }
+    }
+
+    /// Begins a loop.
+    ///
+    /// # Panics
+    /// Never: the prompt is not empty and there is a model.
+    #[must_use]
+    pub fn begin(Prepared { driver, start }: Prepared) -> Self {
+        let run = driver.prompt(start, "Begin.").expect("the start is sound");
+        Self { run }
+    }
+
+    /// Runs to the end; every update is taken and dropped. Returns how many there were.
+    ///
+    /// **Cancel safety:** a dropped call leaves the loop where it is.
+    pub async fn drain(&mut self) -> u64 {
+        let mut updates = 0;
+        while self.run.next().await.is_some() {
+            updates += 1;
+        }
+        updates
+    }
+
+    /// Returns what the loop came to.
+    #[must_use]
+    pub fn finished(&self) -> Finished {
+        self.run.finished()
+    }
+}
+
+/// Makes the runtime of the benches: one thread, with timers.
+///
+/// # Panics
+/// If the system gives no event queue.
+#[must_use]
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime of one thread needs little")
+}
