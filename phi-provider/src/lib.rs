@@ -1,4 +1,30 @@
 //! Providers for phi: pure wires, and what carries them.
+//!
+//! A [`Wire`] is a codec for one protocol: it encodes a request, and its [`Decoder`] makes deltas of
+//! the bytes that come back, streamed or whole, answer or error. It opens no connection, reads no
+//! clock and holds no credential. With no feature the crate is the ports and the pure machinery;
+//! `anthropic` and `openai-chat` add wires, `transport` the provider over HTTP for a transport of
+//! your own, `http` a transport on reqwest.
+//!
+//! ```
+//! # #[cfg(feature = "anthropic")] {
+//! use phi_provider::{AnthropicMessages, ResponseHead, Wire};
+//! use phi_types::Delta;
+//!
+//! let body = concat!(
+//!     r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Hi"}}"#,
+//!     "\n\n",
+//!     r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+//!     "\n\n",
+//! );
+//! let mut decoder = AnthropicMessages::new().decoder(&ResponseHead::new(200));
+//! let mut deltas = Vec::new();
+//! decoder.push(body.as_bytes(), &mut deltas)?;
+//! decoder.end(&mut deltas)?;
+//! assert_eq!(deltas[0], Delta::text(0, "Hi"));
+//! # }
+//! # Ok::<(), phi_types::ProviderError>(())
+//! ```
 
 #[cfg(feature = "anthropic")]
 mod anthropic;

@@ -1,6 +1,9 @@
 //! Whatever bytes come, a decoder answers with deltas or an error: no panic, no endless memory.
-
 #![cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where the tests do"
+)]
 
 use phi_provider::{ResponseHead, Wire};
 use phi_types::{Assembler, Delta, Origin, ProviderError};

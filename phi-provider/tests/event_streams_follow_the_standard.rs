@@ -1,4 +1,8 @@
 //! Every case written from the WHATWG text of event streams decodes as it says, cut anywhere.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where the tests do"
+)]
 
 use phi_provider::{Limits, SseDecoder};
 use serde::Deserialize;

@@ -2,6 +2,11 @@
 //!
 //! Work is counted, not timed: bytes allocated, because every copy of the parser is one into new
 //! memory. That the parser never scans a line twice is a unit test beside the guard.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where the tests do"
+)]
+#![expect(clippy::print_stdout, reason = "the tests say what they counted")]
 
 use phi_provider::{Limits, SseDecoder};
 

@@ -1,19 +1,25 @@
 //! Both wires on recorded traffic: the laws that every recorded turn keeps.
 //!
-//! `cases` reads the recordings, `laws` holds what must be true of every turn, and one file for
-//! each protocol says how its recordings are read and which differences are accepted, and why.
+//! `cases` reads the recordings, `laws` holds what must be true of every turn, `pairs` compares the
+//! requests, and the files of a protocol say how its recordings are read and which differences are
+//! accepted, and why.
+#![cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail where the tests do"
+)]
+#![expect(clippy::print_stdout, reason = "the tests say how much they compared")]
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "anthropic")]
+mod anthropic_requests;
 mod cases;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod exceptions;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod fields;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod laws;
 #[cfg(feature = "openai-chat")]
 mod openai_chat;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod pairs;
