@@ -14,9 +14,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep_until};
 
 use crate::blocking::{self, Cancelled};
+use crate::capture::{Capture, Captured};
 use crate::function::FunctionTool;
 use crate::schema::InvalidTool;
-use crate::text::{Capture, Captured};
 use crate::tree::{StartError, Started, Stopped, start};
 use crate::workspace::Workspace;
 

@@ -121,6 +121,11 @@ impl Root {
         let file = File::from(self.open_at(path, OFlags::RDONLY, ResolveFlags::empty())?);
         let failed = |error| FileError::io("open", &text::name(path), error);
         let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(FileError::Directory {
+                path: text::name(path),
+            });
+        }
         if let Some((kind, remedy)) = special(&metadata) {
             return Err(FileError::NotAFile {
                 path: text::name(path),
@@ -207,8 +212,6 @@ fn special(metadata: &Metadata) -> Option<(&'static str, &'static str)> {
     let kind = metadata.file_type();
     if kind.is_file() {
         None
-    } else if kind.is_dir() {
-        Some(("a directory", "list it with list_files"))
     } else if kind.is_fifo() {
         Some(("a FIFO", "use bash with a timeout if its content is needed"))
     } else if kind.is_socket() {

@@ -58,12 +58,7 @@ pub(crate) fn tool(workspace: &Workspace) -> Result<FunctionTool<Arguments>, Inv
         Fails if the file changed since it was read.";
     let tool = FunctionTool::new("edit_file", description, move |arguments, _| {
         let workspace = workspace.clone();
-        async move {
-            blocking::run(move |cancel| edit(&workspace, &arguments, cancel))
-                .await
-                .map_err(Failure::from)
-                .flatten()
-        }
+        async move { blocking::run(move |cancel| edit(&workspace, &arguments, cancel)).await? }
     })?;
     Ok(tool
         .with_kind(ToolKind::Edit)

@@ -41,6 +41,8 @@ pub(crate) enum FileError {
         kind: &'static str,
         remedy: &'static str,
     },
+    #[error("{path} is a directory, not a regular file: list it with list_files")]
+    Directory { path: String },
     #[error("{path} is not a directory: name a directory, or read the file with read_file")]
     NotADirectory { path: String },
     #[error("no permission to {action} {path}: {reason}: change its mode, or use another path")]

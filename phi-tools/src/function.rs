@@ -12,7 +12,7 @@ use phi_types::{
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::schema::{InvalidTool, Schema};
+use crate::schema::{InvalidTool, Schema, whole_numbers};
 
 type Run<A> =
     Box<dyn Fn(A, ToolContext) -> Pin<Box<dyn Future<Output = ToolResult> + Send>> + Send + Sync>;
@@ -122,12 +122,20 @@ impl<A: DeserializeOwned + JsonSchema + Send + 'static> FunctionTool<A> {
     fn read(&self, arguments: &RawJson) -> Result<A, InvalidArguments> {
         let typed = arguments
             .read()
+            .or_else(|error| read_whole_numbers(arguments).ok_or(error))
             .map_err(|error| self.schema.refuse(&error))?;
         if let Some(check) = &self.check {
             check(&typed).map_err(InvalidArguments)?;
         }
         Ok(typed)
     }
+}
+
+/// Reads arguments whose integers are written as `2.0`.
+fn read_whole_numbers<A: DeserializeOwned>(arguments: &RawJson) -> Option<A> {
+    let mut value = arguments.read().ok()?;
+    whole_numbers(&mut value);
+    serde_json::from_value(value).ok()
 }
 
 #[async_trait]

@@ -44,12 +44,7 @@ pub(crate) fn tool(workspace: &Workspace) -> Result<FunctionTool<Arguments>, Inv
         with ` -> ` and its target and is not followed.";
     let tool = FunctionTool::new("list_files", description, move |arguments, _| {
         let workspace = workspace.clone();
-        async move {
-            blocking::run(move |cancel| list(&workspace, &arguments, cancel))
-                .await
-                .map_err(FileError::from)
-                .flatten()
-        }
+        async move { blocking::run(move |cancel| list(&workspace, &arguments, cancel)).await? }
     })?;
     Ok(tool
         .with_kind(ToolKind::Search)

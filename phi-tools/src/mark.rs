@@ -7,7 +7,7 @@
 //! child, a variable of the environment marks the call; a process that clears its environment and
 //! whose parent has ended is then lost.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
@@ -20,6 +20,10 @@ const VARIABLE_START: &str = "PHI_CALL_";
 const LIMIT_MIN: u64 = 1 << 48;
 /// The limit of a first call is between this and twice this, in microseconds: 146,000 years.
 const LIMIT_BASE: u64 = 1 << 62;
+/// How often a chase looks at the latest processes.
+const CHASE_ROUNDS: usize = 32;
+/// At how many of the latest processes a chase looks.
+const CHASE_WINDOW: i32 = 8;
 /// How much of an environment is read.
 const ENVIRONMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -73,53 +77,93 @@ impl Mark {
     }
 
     /// Says whether a process has the mark.
-    pub(crate) fn is_on(&self, pid: Pid) -> bool {
+    ///
+    /// # Errors
+    /// The process is gone, or hides what it is from this one.
+    fn is_on(&self, pid: Pid) -> io::Result<bool> {
         match self.limit {
             Some(limit) => {
-                limits_of(pid).is_ok_and(|(soft, hard)| soft == Some(limit) || hard == Some(limit))
+                let (soft, hard) = limits_of(pid)?;
+                Ok(soft == Some(limit) || hard == Some(limit))
             }
-            None => environment_has(pid, &self.variable).unwrap_or(false),
+            None => match environment_has(pid, &self.variable) {
+                // Another user's: what a call starts there is out of its reach anyway.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+                known => known,
+            },
         }
     }
 
-    /// Looks for the processes of the call: those with the mark, and all that descend from them.
+    /// Looks through the process table for the call's processes: those with the mark, and all that
+    /// descend from them. `found` gets each at once.
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub(crate) fn members(&self) -> io::Result<Vec<Member>> {
+    pub(crate) fn search(&self, mut found: impl FnMut(&Member)) -> io::Result<()> {
         let own = rustix::process::getpid();
-        let mut members = Vec::new();
         let mut others = Vec::new();
+        let mut known = HashSet::new();
         for entry in std::fs::read_dir("/proc")? {
             let name = entry?.file_name();
             let pid = name.to_str().and_then(|name| name.parse().ok());
             let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| *pid != own) else {
                 continue;
             };
-            // A process that is gone by now is none of the call's.
+            // A process that is gone meanwhile needs no end.
+            let Ok(is_member) = self.is_on(pid) else {
+                continue;
+            };
             let Ok(member) = state_of(pid) else { continue };
-            if self.is_on(pid) {
-                members.push(member);
+            if is_member {
+                found(&member);
+                known.insert(member.number());
             } else {
                 others.push(member);
             }
         }
-        let mut known: BTreeSet<i32> = members
-            .iter()
-            .map(|it| it.pid.as_raw_nonzero().get())
-            .collect();
-        loop {
-            let (mut children, rest): (Vec<_>, Vec<_>) = others
+        while !known.is_empty() {
+            let (children, rest): (Vec<_>, Vec<_>) = others
                 .into_iter()
                 .partition(|it| known.contains(&it.parent));
-            if children.is_empty() {
-                return Ok(members);
-            }
-            known.extend(children.iter().map(|it| it.pid.as_raw_nonzero().get()));
-            members.append(&mut children);
+            known = children.iter().map(Member::number).collect();
+            children.iter().for_each(&mut found);
             others = rest;
         }
+        Ok(())
     }
+
+    /// Looks at the processes that were started last, many times over.
+    ///
+    /// What only starts another process and ends is somewhere else each time that a search comes
+    /// to it; but it is always among the latest.
+    pub(crate) fn chase(&self, mut found: impl FnMut(&Member)) {
+        for _ in 0..CHASE_ROUNDS {
+            let Some(latest) = latest_pid() else { return };
+            for back in 0..CHASE_WINDOW {
+                let Some(pid) = Pid::from_raw(latest - back).filter(|_| latest > back) else {
+                    break;
+                };
+                if self.is_on(pid).unwrap_or(false)
+                    && let Ok(member) = state_of(pid)
+                {
+                    found(&member);
+                }
+            }
+        }
+    }
+}
+
+impl Member {
+    fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+}
+
+/// Reads the number of the process, or thread, that was started last.
+pub(crate) fn latest_pid() -> Option<i32> {
+    let averages = read("/proc/loadavg", 256).ok()?;
+    let averages = String::from_utf8_lossy(&averages);
+    averages.split_whitespace().last()?.parse().ok()
 }
 
 /// A random number: the keys of a hasher are random, and every one is different.

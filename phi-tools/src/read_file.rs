@@ -58,12 +58,7 @@ pub(crate) fn tool(workspace: &Workspace) -> Result<FunctionTool<Arguments>, Inv
         cut. Line ends are shown as \\n, control characters as symbols.";
     let tool = FunctionTool::new("read_file", description, move |arguments, _| {
         let workspace = workspace.clone();
-        async move {
-            blocking::run(move |cancel| read(&workspace, &arguments, cancel))
-                .await
-                .map_err(FileError::from)
-                .flatten()
-        }
+        async move { blocking::run(move |cancel| read(&workspace, &arguments, cancel)).await? }
     })?;
     Ok(tool
         .with_kind(ToolKind::Read)
@@ -150,7 +145,7 @@ impl Stream<'_> {
     }
 }
 
-fn fill<'a>(reader: &'a mut BufReader<impl Read>) -> io::Result<&'a [u8]> {
+fn fill(reader: &mut BufReader<impl Read>) -> io::Result<&[u8]> {
     loop {
         match reader.fill_buf() {
             Ok(_) => break,

@@ -171,6 +171,24 @@ fn field(pointer: &str) -> String {
     text::cut(&path, 128).to_owned()
 }
 
+/// Writes numbers such as `2.0` as `2`: JSON Schema takes both for integers.
+pub(crate) fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|it| it.fract() == 0.0);
+            // Beyond this, a float does not say which integer is meant.
+            if let Some(whole) = whole.filter(|it| it.abs() <= 9_007_199_254_740_992.0)
+                && let Ok(integer) = format!("{whole:.0}").parse::<i64>()
+            {
+                *number = integer.into();
+            }
+        }
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 /// `format: uint64` says nothing to a model, and some providers refuse formats they do not know.
 fn remove_number_formats(value: &mut Value) {
     match value {
@@ -221,8 +239,11 @@ fn object_shape(schema: &Value, depth: u8) -> String {
     let required = schema.get("required").and_then(Value::as_array);
     let is_required =
         |name: &str| required.is_some_and(|names| names.iter().any(|it| it.as_str() == Some(name)));
-    let fields: Vec<_> = properties
-        .iter()
+    let (needed, optional): (Vec<_>, Vec<_>) =
+        properties.iter().partition(|(name, _)| is_required(name));
+    let fields: Vec<_> = needed
+        .into_iter()
+        .chain(optional)
         .map(|(name, schema)| {
             let mark = if is_required(name) { "" } else { "?" };
             format!("{name}{mark}: {}", shape(schema, depth))

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use grep_matcher::LineTerminator;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
 use phi_types::{EffectClass, ToolKind, ToolResult};
@@ -63,17 +64,21 @@ struct Query {
 impl Query {
     fn of(arguments: &Arguments) -> Result<Self, String> {
         let matcher = RegexMatcherBuilder::new()
+            .multi_line(true)
             .line_terminator(Some(b'\n'))
             .crlf(true)
             .size_limit(PATTERN_BYTES_MAX)
             .dfa_size_limit(PATTERN_BYTES_MAX)
             .build(&arguments.pattern)
             .map_err(|error| {
-                let reason = error.to_string();
+                let report = error.to_string();
+                // The parser draws the pattern first, wrapped in a group of its own.
+                let reason = report.rsplit("error: ").next().unwrap_or(&report);
                 format!(
-                    "`pattern` is not a regular expression of one line: {}: escape characters \
-                     such as ( [ {{ . * + ? with \\ to search for themselves",
-                    text::cut(&reason, 300)
+                    "`pattern` {:?} is not a regular expression for one line: {}: put \\ before \
+                     each of ( [ {{ . * + ? | that stands for itself, and search for one line",
+                    text::cut(&arguments.pattern, 128),
+                    text::cut(reason, 300).trim_end()
                 )
             })?;
         let glob = arguments.glob.as_deref().map(Glob::new).transpose();
@@ -91,12 +96,7 @@ pub(crate) fn tool(workspace: &Workspace) -> Result<FunctionTool<Arguments>, Inv
         and binary files are not.";
     let tool = FunctionTool::new("search", description, move |arguments, _| {
         let workspace = workspace.clone();
-        async move {
-            blocking::run(move |cancel| search(&workspace, &arguments, cancel))
-                .await
-                .map_err(FileError::from)
-                .flatten()
-        }
+        async move { blocking::run(move |cancel| search(&workspace, &arguments, cancel)).await? }
     })?;
     Ok(tool
         .with_kind(ToolKind::Search)
@@ -123,6 +123,7 @@ fn search(
     let mut searcher = SearcherBuilder::new()
         .binary_detection(BinaryDetection::quit(0))
         .heap_limit(Some(HEAP_BYTES_MAX))
+        .line_terminator(LineTerminator::crlf())
         .line_number(true)
         .build();
     let mut one = |path: &Path| -> Result<Next, FileError> {
@@ -151,7 +152,7 @@ fn search(
             stopped: one(&file.path)? == Next::Stop,
             ..Walked::default()
         },
-        Err(FileError::NotAFile { .. }) => {
+        Err(FileError::Directory { .. }) => {
             let mut unreadable = 0;
             let mut walked = walk(root, &start, query.glob.as_ref(), cancel, |path, entry| {
                 if !entry.file_type().is_some_and(|kind| kind.is_file()) {

@@ -13,18 +13,20 @@ use process_wrap::std::{CommandWrap, CommandWrapper as _, ProcessSession};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid,
+    Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal, waitpid,
 };
 
-use crate::mark::{Mark, Member};
+use crate::mark::{Mark, Member, latest_pid};
 use crate::workspace::Workspace;
 
 /// How long a killed process may take to end.
 const END_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How often the process table is searched for what a call left behind.
 const SEARCHES_MAX: usize = 200;
-/// How many searches in a row must find nothing. One can miss a process whose number wrapped.
-const SEARCHES_CLEAN: usize = 2;
+/// For how many killed processes a round waits. More of them are met by the next round.
+const WAITED_MAX: usize = 64;
+/// How many rounds must meet nobody while other processes start in the system.
+const QUIET_ROUNDS: usize = 2;
 
 /// Waits for one line, so that the mark is there before the command starts.
 const GATE: &str = r#"read -r _ || exit 125; exec "$0" -c "$1" </dev/null"#;
@@ -149,71 +151,32 @@ impl Tree {
     }
 
     fn kill_all(&mut self) -> Stopped {
-        let mut killed = HashSet::new();
-        let mut left = HashSet::new();
-        let mut clean = 0;
+        let mut kills = Kills::of(self.first);
+        let mut quiet = 0;
         for _ in 0..SEARCHES_MAX {
-            let Ok(members) = self.mark.members() else {
+            let latest = latest_pid();
+            kills.sighted = 0;
+            let searched = self.mark.search(|member| kills.end(member));
+            if kills.sighted == 0 && latest.is_some() && latest == latest_pid() {
+                // Nothing was started meanwhile, so nothing can have been missed.
                 break;
-            };
-            let alive: Vec<_> = members.iter().filter(|it| !it.ended).collect();
-            let mut open = Vec::new();
-            for member in &alive {
-                match self.kill(member) {
-                    Ok(fd) => {
-                        open.extend(fd);
-                        if member.pid != self.first {
-                            killed.insert(member.pid);
-                        }
-                    }
-                    Err(_) => {
-                        left.insert(member.pid);
-                    }
-                }
             }
-            wait_for_end(&open);
-            self.collect(&members);
-            clean = match alive.iter().all(|it| left.contains(&it.pid)) {
-                true => clean + 1,
-                false => 0,
-            };
-            if clean == SEARCHES_CLEAN {
+            self.mark.chase(|member| kills.end(member));
+            kills.wait();
+            quiet = if kills.sighted == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_ROUNDS || searched.is_err() {
                 break;
             }
         }
         // Killed above, or ended before: this collects it.
-        if let Ok(fd) = pidfd_open(self.first, PidfdFlags::empty()) {
-            wait_for_end(&[fd]);
+        if let Ok(handle) = pidfd_open(self.first, PidfdFlags::empty()) {
+            wait_for_end(&[handle]);
         }
         let _collected = self.status();
+        kills.killed.remove(&self.first);
         Stopped {
-            killed: killed.len(),
-            left: left.len(),
-        }
-    }
-
-    /// Kills a member. The handle keeps the number from meaning another process meanwhile.
-    fn kill(&self, member: &Member) -> rustix::io::Result<Option<OwnedFd>> {
-        let fd = match pidfd_open(member.pid, PidfdFlags::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::SRCH) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        match pidfd_send_signal(&fd, Signal::KILL) {
-            Ok(()) => Ok(Some(fd)),
-            Err(Errno::SRCH) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Collects ended members that became children of this process, as where it is process 1.
-    fn collect(&self, members: &[Member]) {
-        let own = rustix::process::getpid().as_raw_nonzero().get();
-        for member in members {
-            if member.parent == own && member.pid != self.first {
-                // Not ended yet, or collected by another thread: the next search shows which.
-                let _status = waitpid(Some(member.pid), WaitOptions::NOHANG);
-            }
+            killed: kills.killed.len(),
+            left: kills.left.len(),
         }
     }
 }
@@ -221,6 +184,76 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// The processes of a call that is being stopped.
+#[derive(Debug)]
+struct Kills {
+    first: Pid,
+    own: i32,
+    killed: HashSet<Pid>,
+    left: HashSet<Pid>,
+    /// Killed, and not known to have ended.
+    dying: Vec<OwnedFd>,
+    /// Processes that were met alive in this round.
+    sighted: usize,
+}
+
+impl Kills {
+    fn of(first: Pid) -> Self {
+        Self {
+            first,
+            own: rustix::process::getpid().as_raw_nonzero().get(),
+            killed: HashSet::new(),
+            left: HashSet::new(),
+            dying: Vec::new(),
+            sighted: 0,
+        }
+    }
+
+    fn end(&mut self, member: &Member) {
+        if member.ended {
+            // A child of this process, as where it is process 1, waits to be collected by it.
+            if member.parent == self.own && member.pid != self.first {
+                let _status = waitpid(Some(member.pid), WaitOptions::NOHANG);
+            }
+            return;
+        }
+        if self.left.contains(&member.pid) {
+            return;
+        }
+        match kill(member) {
+            Ok(handle) => {
+                self.sighted += 1;
+                self.killed.insert(member.pid);
+                self.dying
+                    .extend(handle.filter(|_| self.sighted <= WAITED_MAX));
+            }
+            Err(_) => {
+                self.left.insert(member.pid);
+            }
+        }
+    }
+
+    fn wait(&mut self) {
+        wait_for_end(&self.dying);
+        self.dying.clear();
+    }
+}
+
+/// Kills a member. The handle keeps the number from meaning another process meanwhile.
+fn kill(member: &Member) -> rustix::io::Result<Option<OwnedFd>> {
+    let handle = match pidfd_open(member.pid, PidfdFlags::empty()) {
+        Ok(handle) => handle,
+        Err(Errno::SRCH) => return Ok(None),
+        // No handle to be had: the number was looked up microseconds ago.
+        Err(_) => return kill_process(member.pid, Signal::KILL).map(|()| None),
+    };
+    match pidfd_send_signal(&handle, Signal::KILL) {
+        Ok(()) => Ok(Some(handle)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -36,12 +36,7 @@ pub(crate) fn tool(workspace: &Workspace) -> Result<FunctionTool<Arguments>, Inv
         was read.";
     let tool = FunctionTool::new("write_file", description, move |arguments, _| {
         let workspace = workspace.clone();
-        async move {
-            blocking::run(move |cancel| write(&workspace, &arguments, cancel))
-                .await
-                .map_err(FileError::from)
-                .flatten()
-        }
+        async move { blocking::run(move |cancel| write(&workspace, &arguments, cancel)).await? }
     })?;
     Ok(tool
         .with_kind(ToolKind::Edit)

@@ -1,5 +1,4 @@
 //! What the tests of tools share.
-#![allow(dead_code, reason = "each test uses a part")]
 
 use std::fs;
 use std::path::Path;
@@ -76,8 +75,8 @@ impl Bench {
     }
 
     /// What validation says of arguments that are wrong.
-    pub(crate) fn invalid(&self, name: &str, arguments: Value) -> String {
-        let arguments = RawJson::from_value(&arguments).unwrap();
+    pub(crate) fn invalid(&self, name: &str, arguments: &Value) -> String {
+        let arguments = RawJson::from_value(arguments).unwrap();
         self.tool(name)
             .validate(&arguments)
             .unwrap_err()
