@@ -14,7 +14,7 @@ use crate::summary::{SessionFilter, SessionSummary};
 ///
 /// The events of a session have positions from 1 without gaps. Each is one line of JSON that ends in
 /// a checksum over the line before it, made by [`crate::Chain`]: the lines of a session are the same
-/// in every store. [`crate::contract::store`] holds the rules as tests (feature `contract`).
+/// in every store. `phi_session::contract::store` holds the rules as tests (feature `contract`).
 ///
 /// The stores of this crate do their file work on the calling thread: an append is one small write;
 /// a sync, an open after a crash and a list take as long as the disk does.

@@ -1,7 +1,14 @@
 //! What a log and its record keep to: one file for each behaviour.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod a_cut_loses_nothing_acknowledged;
 mod a_killed_writer_loses_nothing;
+mod a_log_of_every_format_loads_for_ever;
 mod a_wrong_place_is_a_typed_error;
 mod common;
 mod every_bit_flip_is_found;
