@@ -9,9 +9,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{Count, Few, Object, Str};
+use super::lenient::{Count, Few, List, Object, Str};
 
 /// One event of a stream, or a whole body.
+///
+/// What few chunks have stands in boxes: the others are moved around for less.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Chunk<'a> {
@@ -25,8 +27,9 @@ pub(super) struct Chunk<'a> {
     pub(super) kind: Str<'a>,
     #[serde(borrow)]
     pub(super) choices: Few<Choice<'a>>,
-    pub(super) usage: Object<ReportedUsage>,
-    pub(super) x_groq: Object<GroqExtra>,
+    pub(super) usage: Object<Box<ReportedUsage>>,
+    #[serde(borrow)]
+    pub(super) x_groq: Object<Box<GroqExtra<'a>>>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
     /// Present only where a service spells an error without the key `error`.
@@ -55,8 +58,10 @@ pub(super) fn is_stated(error: &RawValue) -> bool {
 /// Where Groq puts usage and errors of a stream.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct GroqExtra {
-    pub(super) usage: Object<ReportedUsage>,
+pub(super) struct GroqExtra<'a> {
+    #[serde(borrow)]
+    pub(super) error: Str<'a>,
+    pub(super) usage: Object<Box<ReportedUsage>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -66,10 +71,10 @@ pub(super) struct Choice<'a> {
     #[serde(borrow)]
     pub(super) delta: Object<Piece<'a>>,
     #[serde(borrow)]
-    pub(super) message: Object<Piece<'a>>,
+    pub(super) message: Object<Box<Piece<'a>>>,
     #[serde(borrow)]
     pub(super) finish_reason: Str<'a>,
-    pub(super) usage: Object<ReportedUsage>,
+    pub(super) usage: Object<Box<ReportedUsage>>,
     #[serde(borrow)]
     pub(super) error: Option<&'a RawValue>,
 }
@@ -85,13 +90,13 @@ pub(super) struct Piece<'a> {
     #[serde(borrow)]
     pub(super) reasoning: Str<'a>,
     #[serde(borrow)]
-    pub(super) reasoning_details: Few<Detail<'a>>,
+    pub(super) reasoning_details: List<Detail<'a>>,
     #[serde(borrow)]
     pub(super) refusal: Str<'a>,
     #[serde(borrow)]
-    pub(super) tool_calls: Few<CallEntry<'a>>,
+    pub(super) tool_calls: List<CallEntry<'a>>,
     #[serde(borrow)]
-    pub(super) function_call: Object<FunctionPiece<'a>>,
+    pub(super) function_call: Object<Box<FunctionPiece<'a>>>,
 }
 
 /// `content`: a text, or typed blocks.
@@ -100,7 +105,7 @@ pub(super) enum Content<'a, B> {
     #[default]
     None,
     Text(Cow<'a, str>),
-    Blocks(Few<B>),
+    Blocks(Vec<B>),
 }
 
 impl<'de: 'a, 'a, B: Deserialize<'de>> Deserialize<'de> for Content<'a, B> {
@@ -123,10 +128,11 @@ impl<'de: 'a, 'a, B: Deserialize<'de>> Deserialize<'de> for Content<'a, B> {
             }
             fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
                 let items = serde::de::value::SeqAccessDeserializer::new(items);
-                Few::deserialize(items).map(Content::Blocks)
+                List::deserialize(items).map(|list| Content::Blocks(list.0))
             }
             fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-                Few::deserialize(MapAccessDeserializer::new(fields)).map(Content::Blocks)
+                List::deserialize(MapAccessDeserializer::new(fields))
+                    .map(|list| Content::Blocks(list.0))
             }
         }
         deserializer.deserialize_any(Contents(PhantomData))
@@ -163,7 +169,7 @@ pub(super) struct CallEntry<'a> {
     #[serde(borrow)]
     pub(super) function: Object<FunctionPiece<'a>>,
     #[serde(borrow)]
-    pub(super) custom: Object<CustomPiece<'a>>,
+    pub(super) custom: Object<Box<CustomPiece<'a>>>,
     #[serde(borrow)]
     pub(super) extra_content: Option<&'a RawValue>,
 }

@@ -93,11 +93,14 @@ impl ChatReader {
             }
             Err(error) => error,
         };
-        // Half of a surrogate pair is no character; everything else in the chunk is fine.
-        if let Cow::Owned(repaired) = without_lone_surrogates(data)
-            && let Ok(Object(Some(chunk))) = serde_json::from_str::<Object<Chunk<'_>>>(&repaired)
-        {
-            return self.take(&repaired, chunk, form, deltas);
+        // Half of a surrogate pair is no character, and of a field that comes twice the last one
+        // counts; everything else in the chunk is fine.
+        let repaired = without_lone_surrogates(data);
+        if let Ok(value) = serde_json::from_str::<Value>(&repaired) {
+            let repaired = value.to_string();
+            if let Ok(Object(Some(chunk))) = serde_json::from_str(&repaired) {
+                return self.take(&repaired, chunk, form, deltas);
+            }
         }
         Err(Fault::json("a chunk", &error))
     }
@@ -119,8 +122,15 @@ impl ChatReader {
                 self.take_choice(choice, form, deltas)?;
             }
         }
-        let of_groq = chunk.x_groq.0.and_then(|extra| extra.usage.0);
-        if let Some(usage) = chunk.usage.0.or(of_groq) {
+        let mut usage = chunk.usage.0;
+        if let Some(extra) = chunk.x_groq.0 {
+            if !extra.error.is_empty() {
+                let error = json!({ "error": extra.error.as_str() });
+                return Err(Fault::Reported(error));
+            }
+            usage = usage.or(extra.usage.0);
+        }
+        if let Some(usage) = usage {
             self.answer.report(usage.usage(), deltas);
         }
         Ok(())
@@ -138,9 +148,12 @@ impl ChatReader {
         // Perplexity repeats the answer so far as `message` beside every `delta`, and sends an
         // empty `delta` beside the `message` of a whole answer.
         let piece = match (form, choice.delta.0, choice.message.0) {
-            (Form::Whole, delta, message) => message.or(delta),
+            (Form::Whole, delta, message) => message.map(|message| *message).or(delta),
             (Form::Chunk, Some(delta), _) => Some(delta),
-            (Form::Chunk, None, message) => message.filter(|_| self.answer.is_empty()),
+            (Form::Chunk, None, message) => {
+                let is_first = self.answer.is_empty();
+                message.filter(|_| is_first).map(|message| *message)
+            }
         };
         if let Some(piece) = piece {
             self.take_piece(piece, deltas)?;
@@ -171,7 +184,7 @@ impl ChatReader {
         let shown = !text.is_empty();
         let answer = &mut self.answer;
         answer.push_thinking(text.into_cow(), field, deltas);
-        for detail in piece.reasoning_details {
+        for detail in piece.reasoning_details.0 {
             let pushed = answer.push_detail(detail, shown, deltas);
             pushed.map_err(Fault::Protocol)?;
         }
@@ -181,7 +194,7 @@ impl ChatReader {
             Content::Blocks(blocks) => take_blocks(answer, blocks, deltas),
         }
         answer.push_refusal(piece.refusal.into_cow(), deltas);
-        for call in &piece.tool_calls {
+        for call in &piece.tool_calls.0 {
             self.take_call(call, deltas)?;
         }
         if let Some(function) = &piece.function_call.0 {
@@ -201,7 +214,7 @@ impl ChatReader {
 
     fn take_call(&mut self, entry: &CallEntry<'_>, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
         let function = entry.function.0.as_ref();
-        let custom = entry.custom.0.as_ref();
+        let custom = entry.custom.0.as_deref();
         let is_named = function.is_some_and(|function| !function.name.is_empty());
         let (name, arguments) = match (function, custom) {
             // Snowflake sends an empty `custom` beside every function.
@@ -230,7 +243,7 @@ impl ChatReader {
     }
 }
 
-fn take_blocks(answer: &mut Answer, blocks: Few<Block<'_>>, deltas: &mut Vec<Delta>) {
+fn take_blocks(answer: &mut Answer, blocks: Vec<Block<'_>>, deltas: &mut Vec<Delta>) {
     for block in blocks {
         match block.thinking {
             Content::None => {}

@@ -167,7 +167,23 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A list whose first item costs no allocation; `null` and what is no list read as empty.
+/// A list; `null` and what is no list read as empty.
+#[derive(Debug)]
+pub(super) struct List<T>(pub(super) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Items::new()).map(Self)
+    }
+}
+
+/// A list whose first item costs no allocation, for lists that mostly have one.
 #[derive(Debug)]
 pub(super) struct Few<T> {
     first: Option<T>,
@@ -177,14 +193,6 @@ pub(super) struct Few<T> {
 impl<T> Few<T> {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
-    }
-
-    fn push(&mut self, item: T) {
-        if self.first.is_none() {
-            self.first = Some(item);
-        } else {
-            self.rest.push(item);
-        }
     }
 }
 
@@ -197,12 +205,13 @@ impl<T> Default for Few<T> {
     }
 }
 
-impl<'f, T> IntoIterator for &'f Few<T> {
-    type Item = &'f T;
-    type IntoIter = std::iter::Chain<std::option::Iter<'f, T>, std::slice::Iter<'f, T>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.first.iter().chain(&self.rest)
+impl<T> Extend<T> for Few<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
+        let mut items = items.into_iter();
+        if self.first.is_none() {
+            self.first = items.next();
+        }
+        self.rest.extend(items);
     }
 }
 
@@ -217,51 +226,58 @@ impl<T> IntoIterator for Few<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lists<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Lists<T> {
-            type Value = Few<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut few = Few::default();
-                while let Some(item) = items.next_element::<Object<T>>()? {
-                    if let Some(item) = item.0 {
-                        few.push(item);
-                    }
-                }
-                Ok(few)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-                let mut few = Few::default();
-                few.push(T::deserialize(MapAccessDeserializer::new(fields))?);
-                Ok(few)
-            }
-            fn visit_str<E>(self, _: &str) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-            fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Few::default())
-            }
-        }
-        deserializer.deserialize_any(Lists(PhantomData))
+        deserializer.deserialize_any(Items::new())
     }
 }
 
-pub(super) fn skip_items<'de, A: SeqAccess<'de>>(mut items: A) -> Result<(), A::Error> {
+/// Reads the items of a list, or the one item that stands for it.
+struct Items<C, T>(PhantomData<(C, T)>);
+
+impl<C, T> Items<C, T> {
+    fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<'de, C: Default + Extend<T>, T: Deserialize<'de>> Visitor<'de> for Items<C, T> {
+    type Value = C;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<C, A::Error> {
+        let mut list = C::default();
+        while let Some(item) = items.next_element::<Object<T>>()? {
+            list.extend(item.0);
+        }
+        Ok(list)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<C, A::Error> {
+        let mut list = C::default();
+        list.extend([T::deserialize(MapAccessDeserializer::new(fields))?]);
+        Ok(list)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<C, E> {
+        Ok(C::default())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<C, E> {
+        Ok(C::default())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<C, E> {
+        Ok(C::default())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<C, E> {
+        Ok(C::default())
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<C, E> {
+        Ok(C::default())
+    }
+    fn visit_unit<E>(self) -> Result<C, E> {
+        Ok(C::default())
+    }
+}
+
+fn skip_items<'de, A: SeqAccess<'de>>(mut items: A) -> Result<(), A::Error> {
     while items.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())
 }
@@ -315,6 +331,11 @@ mod tests {
             (r#"{"n":3}"#, vec![3]),
             (r#""""#, vec![]),
         ] {
+            let list: List<Item> = serde_json::from_str(text).unwrap();
+            assert_eq!(
+                list.0.iter().map(|item| item.n).collect::<Vec<_>>(),
+                expected
+            );
             let few: Few<Item> = serde_json::from_str(text).unwrap();
             assert_eq!(
                 few.into_iter().map(|item| item.n).collect::<Vec<_>>(),

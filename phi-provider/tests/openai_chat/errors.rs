@@ -93,6 +93,10 @@ fn t10_errors_in_a_stream_in_every_spelling() {
             Kind::Server,
         ),
         ("data: {\"detail\":\"gone\"}\n\n", Kind::Server),
+        (
+            "data: {\"choices\":[],\"x_groq\":{\"id\":\"x\",\"error\":\"gone\"}}\n\n",
+            Kind::Server,
+        ),
     ] {
         let (deltas, error) = crate::deltas(&format!("{shown}{event}"));
         let error = error.unwrap();

@@ -132,6 +132,13 @@ fn half_a_surrogate_pair_is_a_replacement_character() {
 }
 
 #[test]
+fn of_a_field_that_comes_twice_the_last_one_counts() {
+    let body = "data: {\"usage\":null,\"choices\":[{\"delta\":{\"content\":\"hi\"},\
+                \"finish_reason\":null,\"finish_reason\":\"stop\"}],\"usage\":{}}\n\n";
+    assert_says_hi(body);
+}
+
+#[test]
 fn z01_the_first_chunk_of_azure_has_no_choice_and_the_last_no_delta() {
     let filter = json!({"hate": {"filtered": false, "severity": "safe"}});
     let body = stream(&[
