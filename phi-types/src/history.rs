@@ -26,10 +26,15 @@ pub enum Entry {
 /// The result of one call of the assistant message before it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CallResult {
-    /// The call as the model asked for it.
+    /// The call as the model asked for it. Its message holds it already, so its id stands for it.
+    #[serde(serialize_with = "id_only")]
     pub call: Arc<ToolCall>,
     /// What the model reads.
     pub result: Arc<ToolResult>,
+}
+
+fn id_only<S: serde::Serializer>(call: &ToolCall, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&call.id)
 }
 
 /// A conversation from its first entry to one of its entries.
@@ -173,20 +178,61 @@ impl Drop for Node {
 /// The same value gives the same digest on every machine and in every build.
 #[must_use]
 pub fn digest_of<T: Serialize + ?Sized>(seed: u64, value: &T) -> u64 {
-    struct Hashing(Xxh64);
-    impl std::io::Write for Hashing {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hashing = Hashing(Xxh64::new(seed));
+    let mut hashing = Hashing {
+        hash: Xxh64::new(seed),
+        buffer: [0; 256],
+        filled: 0,
+    };
     // The writer cannot fail; a value that JSON cannot hold hashes as far as it goes.
     let written = serde_json::to_writer(&mut hashing, value).is_ok();
-    hashing.0.digest() ^ u64::from(!written)
+    hashing.empty();
+    hashing.hash.digest() ^ u64::from(!written)
+}
+
+/// A writer that hashes. JSON comes in pieces of a few bytes, which cost more than their hash: they
+/// are gathered first.
+struct Hashing {
+    hash: Xxh64,
+    buffer: [u8; 256],
+    filled: usize,
+}
+
+impl Hashing {
+    fn take(&mut self, bytes: &[u8]) {
+        if self.buffer.len() - self.filled < bytes.len() {
+            self.empty();
+        }
+        let end = self.filled + bytes.len();
+        match self.buffer.get_mut(self.filled..end) {
+            Some(free) => {
+                free.copy_from_slice(bytes);
+                self.filled = end;
+            }
+            None => self.hash.update(bytes),
+        }
+    }
+
+    fn empty(&mut self) {
+        let (filled, _) = self.buffer.split_at(self.filled);
+        self.hash.update(filled);
+        self.filled = 0;
+    }
+}
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.take(bytes);
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.take(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +262,16 @@ mod tests {
         let ba: History = [user("b"), user("a")].into_iter().collect();
         assert_eq!(ab, again);
         assert_ne!(ab.digest(), ba.digest());
+    }
+
+    #[test]
+    fn the_digest_is_xxh64_of_the_json_however_long_its_pieces_are() {
+        for length in [0, 1, 200, 250, 256, 257, 1_000] {
+            let value = ["x".repeat(length), "é\n".repeat(length)];
+            let json = serde_json::to_string(&value).unwrap();
+            let whole = xxhash_rust::xxh64::xxh64(json.as_bytes(), 7);
+            assert_eq!(digest_of(7, &value), whole, "{length}");
+        }
     }
 
     #[test]
