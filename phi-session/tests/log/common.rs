@@ -396,6 +396,21 @@ pub(crate) fn short_session(events: u64) -> Vec<Event> {
     script.events
 }
 
+/// A session of the smallest events: its start and one-word facts.
+pub(crate) fn tiny_session(events: usize) -> Vec<Event> {
+    let mut script = Script::new();
+    while script.events.len() < events {
+        let (namespace, name) = ("test".to_owned(), script.events.len().to_string());
+        let data = RawJson::empty_object();
+        script.fact(EventKind::Extension(Extension {
+            namespace,
+            name,
+            data,
+        }));
+    }
+    script.events
+}
+
 /// A store in a folder of its own, which goes away with it.
 pub(crate) struct Scratch {
     pub(crate) folder: tempfile::TempDir,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::common::{Scratch, full_session, short_session};
+use crate::common::{Scratch, full_session, tiny_session};
 use phi_session::StoreError;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
@@ -43,8 +43,8 @@ async fn assert_found(scratch: &Scratch, events: &[phi_types::Event], what: &str
 
 #[tokio::test]
 async fn every_flip_of_every_bit_is_found_by_a_reader() {
-    let events = short_session(5);
-    let scratch = Scratch::new().with_segment_bytes_max(700);
+    let events = tiny_session(6);
+    let scratch = Scratch::new().with_segment_bytes_max(400);
     scratch.keep(&events).await;
     let segments = scratch.segments();
     assert!(segments.len() > 1);
@@ -62,7 +62,7 @@ async fn every_flip_of_every_bit_is_found_by_a_reader() {
 
 #[tokio::test]
 async fn every_flip_of_every_bit_is_found_by_a_writer() {
-    let events = short_session(3);
+    let events = tiny_session(3);
     let scratch = Scratch::new();
     scratch.keep(&events).await;
     let path = scratch.segments().remove(0);
