@@ -141,7 +141,7 @@ impl<P: Protocol> BodyDecoder<P> {
             State::Whole(body) => {
                 let body = String::from_utf8_lossy(body.as_slice());
                 let body = body.trim_start_matches('\u{feff}');
-                if let Some(fault) = fault_of_whole(body) {
+                if let Some(fault) = reported_error(body) {
                     return Err(error_of(&self.head, fault));
                 }
                 match self.protocol.whole(body, deltas) {
@@ -216,13 +216,11 @@ struct Marks<'a> {
 }
 
 /// Finds an error that came with a status of success.
-fn fault_of_whole(body: &str) -> Option<Fault> {
+pub(crate) fn reported_error(body: &str) -> Option<Fault> {
     let of_object = serde_json::from_str::<Marks<'_>>(body).ok();
     let reports = |marks: &Marks<'_>| {
         let is_error = |word: &Option<Value>| word.as_ref().is_some_and(|word| word == "error");
-        marks.error.is_some_and(|error| error.get() != "null")
-            || is_error(&marks.object)
-            || is_error(&marks.kind)
+        marks.error.is_some_and(is_stated) || is_error(&marks.object) || is_error(&marks.kind)
     };
     let reported = match of_object {
         Some(marks) => reports(&marks),
@@ -233,6 +231,11 @@ fn fault_of_whole(body: &str) -> Option<Fault> {
         .then(|| serde_json::from_str(body).ok())
         .flatten()
         .map(Fault::Reported)
+}
+
+/// Says whether a field `error` states one: some gateways fill it with nothing.
+pub(crate) fn is_stated(error: &RawValue) -> bool {
+    !matches!(error.get(), "null" | "false" | "\"\"")
 }
 
 /// Says whether a JSON value ends before its end.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use eventsource_stream::EventStream;
@@ -42,10 +42,11 @@ pub struct SseDecoder {
     before_first_line: bool,
 }
 
-/// The line on its way to the parser.
+/// The line on its way to the parser, and the memory of the one before it.
 #[derive(Debug, Default)]
 struct Slot {
     line: Option<Vec<u8>>,
+    spare: Vec<u8>,
     #[cfg(test)]
     handed_over: Vec<usize>,
 }
@@ -54,15 +55,44 @@ struct Slot {
 struct Lines(Arc<Mutex<Slot>>);
 
 impl Stream for Lines {
-    type Item = Result<Vec<u8>, Infallible>;
+    type Item = Result<Line, Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match slot.line.take() {
-            Some(line) => Poll::Ready(Some(Ok(line))),
+        match lock(&self.0).line.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Line {
+                bytes,
+                slot: Arc::clone(&self.0),
+            }))),
             None => Poll::Pending,
         }
     }
+}
+
+/// A line in the hands of the parser, which copies it; its memory goes back to the slot.
+struct Line {
+    bytes: Vec<u8>,
+    slot: Arc<Mutex<Slot>>,
+}
+
+impl AsRef<[u8]> for Line {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        const SPARE_BYTES_MAX: usize = 64 << 10;
+        if self.bytes.capacity() <= SPARE_BYTES_MAX {
+            let mut bytes = std::mem::take(&mut self.bytes);
+            bytes.clear();
+            lock(&self.slot).spare = bytes;
+        }
+    }
+}
+
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SseDecoder {
@@ -149,11 +179,11 @@ impl SseDecoder {
     /// Hands one line over and takes the event that it may complete.
     fn parse(&mut self, line: &[u8]) -> Result<Option<SseEvent>, ProviderError> {
         let text = String::from_utf8_lossy(line);
-        let mut owned = Vec::with_capacity(text.len() + 1);
-        owned.extend_from_slice(text.as_bytes());
-        owned.push(b'\n');
         {
-            let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = lock(&self.slot);
+            let mut owned = std::mem::take(&mut slot.spare);
+            owned.extend_from_slice(text.as_bytes());
+            owned.push(b'\n');
             #[cfg(test)]
             slot.handed_over.push(owned.len());
             slot.line = Some(owned);

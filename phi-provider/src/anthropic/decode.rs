@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::CONTAINER;
 use super::block::{Block, start};
 use super::event::{self, Event, Message};
-use crate::body::{Fault, Protocol};
+use crate::body::{Fault, Protocol, is_stated, reported_error};
 use crate::sse::SseEvent;
 use crate::surrogates::without_lone_surrogates;
 
@@ -245,19 +245,28 @@ impl Protocol for MessagesDecoder {
         match parsed {
             Ok(mut parsed) => {
                 if parsed.kind.0.is_empty() {
+                    if let Some(fault) = reported_error(&event.data) {
+                        return Err(fault);
+                    }
                     parsed.kind.0 = event.name.as_str().into();
                 }
-                let reports = parsed.error.is_some_and(|error| error.get() != "null");
+                let reports = parsed.error.is_some_and(is_stated);
                 if parsed.kind.0 == "error" || reports {
                     return Err(Fault::Reported(value_of(&event.data)));
                 }
                 self.take(parsed, deltas)
             }
             Err(_) if event.name == "error" => Err(Fault::Reported(value_of(&event.data))),
-            Err(error) => match kind_of(&event) {
-                Some(kind) => Err(Fault::json(&format!("the event `{kind}`"), &error)),
-                None => Ok(()),
-            },
+            Err(error) => {
+                // The shapes of errors differ from those of events.
+                if let Some(fault) = reported_error(&event.data) {
+                    return Err(fault);
+                }
+                match kind_of(&event) {
+                    Some(kind) => Err(Fault::json(&format!("the event `{kind}`"), &error)),
+                    None => Ok(()),
+                }
+            }
         }
     }
 

@@ -32,7 +32,7 @@ impl AnthropicMessages {
         let fields = option_fields(
             options,
             &request.model,
-            !request.tools.is_empty(),
+            !tools.is_empty(),
             self.output_tokens_default,
         );
         let mut body = Object::default();
@@ -65,9 +65,9 @@ impl AnthropicMessages {
         };
         let entries = request.view.entries();
         let messages = messages(&entries, asked, self.cache.field());
-        if let Some(container) = messages.container {
-            body.set("container", container);
-        }
+        let container = messages
+            .container
+            .filter(|_| extra.field("container").is_none());
         let mut last = format!("[{}]", messages.json);
         for (name, value) in extra.into_fields() {
             if name == "messages" {
@@ -82,6 +82,11 @@ impl AnthropicMessages {
         let mut head = body.text();
         head.pop();
         head.push_str(",\"messages\":");
+        // The container comes and goes, so it stands after what stays.
+        if let Some(container) = container {
+            last.push_str(",\"container\":");
+            last.push_str(&container);
+        }
         last.push('}');
         Ok(vec![Bytes::from(head), Bytes::from(last)])
     }

@@ -157,6 +157,7 @@ fn t10_every_shape_of_an_error_in_a_stream_is_an_error() {
         ("", r#"{"error":{"message":"gone","code":500}}"#),
         ("event: error\n", r#"{"message":"gone"}"#),
         ("event: error\n", "gone"),
+        ("", r#"{"object":"error","message":"gone","code":500}"#),
         (
             "",
             r#"{"error":{"code":503,"message":"gone","status":"UNAVAILABLE"}}"#,
