@@ -32,6 +32,7 @@ const ENVIRONMENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub(crate) struct Mark {
     variable: String,
     limit: Option<u64>,
+    first: Option<Pid>,
 }
 
 /// One process of a call.
@@ -48,6 +49,7 @@ impl Mark {
         Self {
             variable: format!("{VARIABLE_START}{:016x}", random()),
             limit: None,
+            first: None,
         }
     }
 
@@ -56,8 +58,10 @@ impl Mark {
         &self.variable
     }
 
-    /// Marks the first process, before it starts another.
+    /// Marks the first process, before it starts another. It must stay uncollected as long as the
+    /// mark is used, so that its number means no other process.
     pub(crate) fn put(&mut self, first: Pid) {
+        self.first = Some(first);
         let own = rustix::process::getrlimit(Resource::Rttime);
         let (base, maximum) = match own.maximum {
             None => (LIMIT_BASE, None),
@@ -81,6 +85,9 @@ impl Mark {
     /// # Errors
     /// The process is gone, or hides what it is from this one.
     fn is_on(&self, pid: Pid) -> io::Result<bool> {
+        if self.first == Some(pid) {
+            return Ok(true);
+        }
         match self.limit {
             Some(limit) => {
                 let (soft, hard) = limits_of(pid)?;

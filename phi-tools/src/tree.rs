@@ -19,8 +19,12 @@ use rustix::process::{
 use crate::mark::{Mark, Member, latest_pid};
 use crate::workspace::Workspace;
 
-/// How long a killed process may take to end.
+/// How long the first process, killed, may take to end.
 const END_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long each round waits for those that it killed.
+const ROUND_WAIT_MAX: Duration = Duration::from_millis(50);
+/// After how many rounds a process that was killed counts as one that cannot be: two seconds.
+const STUCK_ROUNDS: usize = 40;
 /// How often the process table is searched for what a call left behind.
 const SEARCHES_MAX: usize = 200;
 /// For how many killed processes a round waits. More of them are met by the next round.
@@ -152,10 +156,10 @@ impl Tree {
 
     fn kill_all(&mut self) -> Stopped {
         let mut kills = Kills::of(self.first);
-        let mut quiet = 0;
+        let (mut quiet, mut stuck) = (0, 0);
         for _ in 0..SEARCHES_MAX {
             let latest = latest_pid();
-            kills.sighted = 0;
+            (kills.sighted, kills.fresh) = (0, 0);
             let searched = self.mark.search(|member| kills.end(member));
             if kills.sighted == 0 && latest.is_some() && latest == latest_pid() {
                 // Nothing was started meanwhile, so nothing can have been missed.
@@ -164,19 +168,20 @@ impl Tree {
             self.mark.chase(|member| kills.end(member));
             kills.wait();
             quiet = if kills.sighted == 0 { quiet + 1 } else { 0 };
-            if quiet == QUIET_ROUNDS || searched.is_err() {
+            stuck = if kills.fresh == 0 { stuck + 1 } else { 0 };
+            if quiet == QUIET_ROUNDS || stuck == STUCK_ROUNDS || searched.is_err() {
                 break;
             }
         }
         // Killed above, or ended before: this collects it.
         if let Ok(handle) = pidfd_open(self.first, PidfdFlags::empty()) {
-            wait_for_end(&[handle]);
+            wait_for_end(&[handle], END_WAIT_MAX);
         }
         let _collected = self.status();
         kills.killed.remove(&self.first);
         Stopped {
             killed: kills.killed.len(),
-            left: kills.left.len(),
+            left: kills.left.len() + kills.sighted,
         }
     }
 }
@@ -198,6 +203,8 @@ struct Kills {
     dying: Vec<OwnedFd>,
     /// Processes that were met alive in this round.
     sighted: usize,
+    /// Those of them that were not killed before.
+    fresh: usize,
 }
 
 impl Kills {
@@ -209,6 +216,7 @@ impl Kills {
             left: HashSet::new(),
             dying: Vec::new(),
             sighted: 0,
+            fresh: 0,
         }
     }
 
@@ -226,7 +234,7 @@ impl Kills {
         match kill(member) {
             Ok(handle) => {
                 self.sighted += 1;
-                self.killed.insert(member.pid);
+                self.fresh += usize::from(self.killed.insert(member.pid));
                 self.dying
                     .extend(handle.filter(|_| self.sighted <= WAITED_MAX));
             }
@@ -237,7 +245,7 @@ impl Kills {
     }
 
     fn wait(&mut self) {
-        wait_for_end(&self.dying);
+        wait_for_end(&self.dying, ROUND_WAIT_MAX);
         self.dying.clear();
     }
 }
@@ -257,9 +265,9 @@ fn kill(member: &Member) -> rustix::io::Result<Option<OwnedFd>> {
     }
 }
 
-/// Waits until all processes have ended, for two seconds at most.
-fn wait_for_end(processes: &[OwnedFd]) {
-    let deadline = Instant::now() + END_WAIT_MAX;
+/// Waits until all processes have ended, or until `max` is over.
+fn wait_for_end(processes: &[OwnedFd], max: Duration) {
+    let deadline = Instant::now() + max;
     for process in processes {
         let rest = deadline.saturating_duration_since(Instant::now());
         let rest = Timespec::try_from(rest).ok();
