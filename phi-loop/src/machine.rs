@@ -165,7 +165,8 @@ impl Machine {
             return Err(Rejected::Ended);
         }
         match input {
-            Input::Delta(effect, delta) => self.on_delta(now, effect, delta)?,
+            // An increment changes nothing that a step depends on.
+            Input::Delta(effect, delta) => return self.on_delta(now, effect, delta),
             Input::ToolProgress(effect, progress) => return self.on_progress(effect, progress),
             Input::Prompt(messages) => self.on_prompt(now, messages)?,
             Input::Continue => self.on_continue(now)?,

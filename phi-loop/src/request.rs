@@ -29,15 +29,8 @@ pub(crate) fn request(state: &State, target: u32, patch: &ModelPatch) -> Option<
 
 /// Hashes everything that the request of a model call depends on.
 pub(crate) fn request_digest(state: &State, target: u32, patch: &ModelPatch) -> u64 {
-    let surface = state.transcript.surface();
     let grace = state.counts.grace.is_some();
     let patch = (!patch.is_empty()).then_some(patch);
     let view = state.transcript.view().digest();
-    let models = surface
-        .models
-        .get(usize::try_from(target).unwrap_or(usize::MAX));
-    digest_of(
-        view,
-        &(state.trace.surface_digest, target, grace, patch, models),
-    )
+    digest_of(view, &(state.trace.surface_digest, target, grace, patch))
 }

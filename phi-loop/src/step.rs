@@ -61,6 +61,9 @@ impl State {
         if let Some(cause) = self.stop.as_ref().filter(|cause| is_at_once(cause)) {
             return end(stopped(cause));
         }
+        if let (Some(cause), Answer::None) = (&self.stop, answer) {
+            return end(stopped(cause));
+        }
         if let Answer::Failed(error) = answer {
             return end(Outcome::Failed {
                 error: error.clone(),
@@ -227,13 +230,20 @@ impl State {
         })
     }
 
-    /// Turns what the hooks decided about a call into the event that records it.
-    pub(crate) fn decided_tool(&self, index: u32, call: &Arc<ToolCall>, verdict: Verdict) -> Step {
-        match verdict {
-            Verdict::Proceed | Verdict::Patch(_) => self.tool_started(index, call),
+    /// Turns what the hooks decided about a call into the event that records it; `None` for a
+    /// verdict that makes no sense for a call.
+    pub(crate) fn decided_tool(
+        &self,
+        index: u32,
+        call: &Arc<ToolCall>,
+        verdict: Verdict,
+    ) -> Option<Step> {
+        let denied = |reason: &str| self.answered(index, call, None, ToolEnding::Denied, reason);
+        Some(match verdict {
+            Verdict::Proceed => self.tool_started(index, call),
             Verdict::Rewrite(arguments) => match rewritten(call, arguments) {
                 Some(call) => self.tool_started(index, &call),
-                None => self.answered(index, call, None, ToolEnding::Denied, NO_OBJECT),
+                None => denied(NO_OBJECT),
             },
             Verdict::Ask {
                 question,
@@ -244,7 +254,7 @@ impl State {
                     None => Some(Arc::clone(call)),
                 };
                 let Some(call) = asked else {
-                    return self.answered(index, call, None, ToolEnding::Denied, NO_OBJECT);
+                    return Some(denied(NO_OBJECT));
                 };
                 Step::Emit(EventKind::ApprovalRequested(ApprovalRequested {
                     index,
@@ -252,10 +262,9 @@ impl State {
                     question,
                 }))
             }
-            Verdict::Deny { reason } | Verdict::Fail { reason } => {
-                self.answered(index, call, None, ToolEnding::Denied, &reason)
-            }
-        }
+            Verdict::Deny { reason } | Verdict::Fail { reason } => denied(&reason),
+            Verdict::Patch(_) => return None,
+        })
     }
 
     /// Records the result of a call that the loop itself answers.

@@ -168,7 +168,8 @@ impl Assembler {
     ///
     /// A call that was never ended is cut off if the output was cut (output limit, full window) and
     /// complete otherwise. A call without an id gets `call_{n}`, counted from 0, and one that repeats
-    /// an id of the same message gets `{id}_{n}`: no provider accepts two results under one id.
+    /// an id of the same message gets `{id}_{n}`: no provider accepts two results under one id. A
+    /// call without a name gets `unnamed`, for no provider accepts such a call in a conversation.
     #[must_use]
     pub fn into_message(self, origin: Origin) -> Option<AssistantMessage> {
         let finish = self.finish.clone()?;
@@ -207,7 +208,7 @@ impl Assembler {
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut ids = BTreeSet::new();
         for slot in self.slots {
-            let Some(complete) = keep(&slot) else {
+            let Some(complete) = keep(&slot).filter(|_| !slot.says_nothing()) else {
                 continue;
             };
             let facts = slot.facts;
@@ -221,7 +222,8 @@ impl Assembler {
                     name,
                     arguments,
                 } => {
-                    let (id, name) = (unique(&mut ids, id), Arc::from(name));
+                    let id = unique(&mut ids, id);
+                    let name = Arc::from(if name.is_empty() { UNNAMED } else { &name });
                     let arguments = if complete {
                         Arguments::parse(&arguments)
                     } else {
@@ -275,6 +277,8 @@ impl Assembler {
     }
 }
 
+const UNNAMED: &str = "unnamed";
+
 /// Returns the id, or one made of it where it is missing or taken.
 fn unique(ids: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
     let stem = if id.is_empty() {
@@ -293,6 +297,19 @@ fn unique(ids: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
         n += 1;
     }
     id
+}
+
+impl Slot {
+    /// Says whether the part holds neither text nor anything that its provider wants back: no
+    /// provider accepts such a part in a conversation.
+    fn says_nothing(&self) -> bool {
+        match &self.content {
+            SlotContent::Text(text) | SlotContent::Thinking(text) => {
+                text.is_empty() && self.facts.is_empty()
+            }
+            SlotContent::Call { .. } | SlotContent::Opaque { .. } => false,
+        }
+    }
 }
 
 impl SlotContent {
@@ -422,6 +439,19 @@ mod tests {
         .unwrap();
         assert_eq!(call(&message, 0).arguments, Arguments::parse("{}"));
         assert_eq!(call(&message, 1).arguments, Arguments::cut_off("{}"));
+    }
+
+    #[test]
+    fn parts_that_say_nothing_are_left_out_and_calls_without_a_name_get_one() {
+        let deltas = [
+            Delta::text(0, ""),
+            Delta::thinking(1, ""),
+            Delta::arguments(2, "{}"),
+            Delta::finish(StopReason::ToolUse),
+        ];
+        let message = assemble(&deltas).into_message(Origin::default()).unwrap();
+        assert_eq!(message.parts.len(), 1);
+        assert_eq!(&*call(&message, 0).name, "unnamed");
     }
 
     #[test]

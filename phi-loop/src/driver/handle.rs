@@ -133,12 +133,14 @@ impl Handle {
 
 impl CancelFlag {
     /// Takes the request, if there is one.
-    pub(crate) fn take(&self, cx: &Context<'_>) -> bool {
-        if self.set.swap(false, Ordering::AcqRel) {
-            return true;
-        }
+    pub(crate) fn take(&self) -> bool {
+        self.set.load(Ordering::Acquire) && self.set.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes the request, or has the task woken when there is one.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> bool {
         self.waker.register(cx.waker());
-        self.set.swap(false, Ordering::AcqRel)
+        self.take()
     }
 }
 

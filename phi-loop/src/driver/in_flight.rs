@@ -118,13 +118,10 @@ impl InFlight {
         }
     }
 
-    /// Polls everything; the first thing that happened comes back.
+    /// Polls everything but the model; the first thing that happened comes back.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<Input> {
         if self.poll_timer(cx, timeout).is_ready() {
             return Poll::Ready(Input::Timeout);
-        }
-        if let Some(input) = self.poll_model(cx) {
-            return Poll::Ready(input);
         }
         while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
             // An aborted call has nothing to say.
@@ -145,7 +142,8 @@ impl InFlight {
         Poll::Pending
     }
 
-    fn poll_model(&mut self, cx: &mut Context<'_>) -> Option<Input> {
+    /// Polls the model alone, the one thing that may speak thousands of times in a row.
+    pub(crate) fn poll_model(&mut self, cx: &mut Context<'_>) -> Option<Input> {
         let (id, stream) = self.model.as_mut()?;
         let error = match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
             Ok(Poll::Pending) => return None,
@@ -161,18 +159,25 @@ impl InFlight {
         })
     }
 
+    /// A timer that is armed too early stays as it is and is armed anew when it fires: most
+    /// deadlines are never reached, and arming costs more than a turn's worth of looking.
     fn poll_timer(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<()> {
         let Some(at) = timeout else {
-            self.timer = None;
             return Poll::Pending;
         };
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if timer.deadline() != at {
+        if timer.deadline() > at {
             timer.as_mut().reset(at);
         }
-        timer.as_mut().poll(cx)
+        while timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
     }
 }
 

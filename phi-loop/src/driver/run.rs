@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use chrono::{DateTime, Utc};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use phi_types::{
@@ -62,6 +63,9 @@ pub struct Finished {
 type Appended = (Vec<Event>, Result<(), JournalError>);
 type Answer = (oneshot::Sender<Result<(), Rejected>>, Result<(), Rejected>);
 
+/// How many increments of a model are taken before everything else is looked at again.
+const DELTAS_IN_A_ROW: u32 = 32;
+
 /// A loop in progress.
 ///
 /// It moves while [`Run::next`] is polled and not otherwise. Dropping it stops everything in flight.
@@ -69,6 +73,9 @@ pub struct Run {
     machine: Machine,
     driver: Driver,
     clock: Clock,
+    /// When the clock was looked at last.
+    now: DateTime<Utc>,
+    deltas_in_a_row: u32,
     /// The points that the hooks claim.
     points: Vec<Point>,
     in_flight: InFlight,
@@ -107,7 +114,9 @@ impl Run {
             points: driver.hooks.points(),
             machine,
             driver,
+            now: clock.now(),
             clock,
+            deltas_in_a_row: 0,
             in_flight: InFlight::default(),
             outgoing: Outgoing::default(),
             inbox: Inbox {
@@ -173,7 +182,8 @@ impl Run {
     }
 
     pub(crate) fn input(&mut self, input: Input) -> Result<(), Rejected> {
-        self.machine.handle(self.clock.now(), input)
+        self.now = self.clock.now();
+        self.machine.handle(self.now, input)
     }
 
     fn poll_next_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
@@ -199,7 +209,16 @@ impl Run {
             if self.outgoing.appending.is_some() {
                 continue;
             }
-            ready!(self.poll_observers(cx));
+            if self.poll_observers(cx).is_pending() {
+                // A hanging observer must not keep the loop from its end.
+                if !self.inbox.cancel.poll_take(cx) {
+                    return Poll::Pending;
+                }
+                self.outgoing.observing = None;
+                self.outgoing.observations.clear();
+                self.quietly(Input::Cancel);
+                continue;
+            }
             if !self.outgoing.ready.is_empty() {
                 continue;
             }
@@ -295,8 +314,23 @@ impl Run {
     }
 
     /// Takes the next input, from elsewhere first.
+    ///
+    /// While the model speaks without a pause, everything that would only be registered is passed
+    /// over, and the clock and the timers are looked at every [`DELTAS_IN_A_ROW`] increments.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.inbox.cancel.take(cx) {
+        if self.inbox.cancel.take() {
+            self.quietly(Input::Cancel);
+            return Poll::Ready(());
+        }
+        if self.deltas_in_a_row < DELTAS_IN_A_ROW
+            && self.inbox.commands.is_empty()
+            && let Some(input) = self.in_flight.poll_model(cx)
+        {
+            self.take_from_model(input);
+            return Poll::Ready(());
+        }
+        self.deltas_in_a_row = 0;
+        if self.inbox.cancel.poll_take(cx) {
             self.quietly(Input::Cancel);
             return Poll::Ready(());
         }
@@ -306,9 +340,27 @@ impl Run {
             return Poll::Ready(());
         }
         let timeout = self.machine.next_timeout().map(|at| self.clock.instant(at));
-        let input = ready!(self.in_flight.poll(cx, timeout));
-        self.quietly(input);
-        Poll::Ready(())
+        if let Poll::Ready(input) = self.in_flight.poll(cx, timeout) {
+            self.quietly(input);
+            return Poll::Ready(());
+        }
+        match self.in_flight.poll_model(cx) {
+            Some(input) => {
+                self.take_from_model(input);
+                Poll::Ready(())
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// An increment needs no look at the clock: only its failure would be written down.
+    fn take_from_model(&mut self, input: Input) {
+        if matches!(input, Input::Delta(..)) {
+            self.deltas_in_a_row += 1;
+            drop(self.machine.handle(self.now, input));
+        } else {
+            self.quietly(input);
+        }
     }
 
     /// Feeds an input of the driver's own: the machine refuses one that came too late, stays as it
@@ -318,7 +370,7 @@ impl Run {
     }
 
     fn answer_all(&mut self) {
-        for (answer, taken) in self.outgoing.answers.drain(..) {
+        for (answer, taken) in std::mem::take(&mut self.outgoing.answers) {
             // Whoever asked may have gone.
             drop(answer.send(taken));
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Approval, ApprovalResolved, CompactionBlock, CompactionEnded, Content, EffectId, Entry,
-    EventKind, Increment, LimitKind, Live, LoopStarted, Message, MessageAdded, MessageQueued,
-    Outcome, Queue, QueueId, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding,
-    ToolProgress, TurnStarted, TurnTrigger, Usage, UserMessage,
+    EventKind, Increment, LimitKind, Live, LoopError, LoopStarted, Message, MessageAdded,
+    MessageQueued, ModelPatch, Outcome, Queue, QueueId, StopCause, StopRequested, SurfaceChanged,
+    ToolEnded, ToolEnding, ToolProgress, TurnStarted, TurnTrigger, Usage, UserMessage,
 };
 
 use super::Machine;
@@ -44,6 +44,11 @@ impl Machine {
     }
 
     pub(super) fn on_continue(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
+        if self.state.transcript.view().is_empty() {
+            return Err(ill_shaped(
+                "there is no conversation to continue: give a prompt",
+            ));
+        }
         self.begin(now)?;
         let index = self.state.turn_index();
         let trigger = TurnTrigger::Continue;
@@ -239,6 +244,22 @@ impl Machine {
         if is_results(block.first) || is_results(end) {
             return Err("the block parts tool calls from their results".to_owned());
         }
+        if block
+            .replacement
+            .iter()
+            .any(|message| check_message(message).is_err())
+        {
+            return Err("the replacement holds an empty message".to_owned());
+        }
+        let kept = if block.first > 0 {
+            0
+        } else {
+            usize::try_from(end).unwrap_or(usize::MAX)
+        };
+        let begins = matches!(entries.get(kept), Some(Entry::User(_)));
+        if !begins && (block.first > 0 || block.replacement.is_empty()) {
+            return Err("the view would not begin with a user message".to_owned());
+        }
         Ok(len - block.count + new)
     }
 
@@ -249,7 +270,6 @@ impl Machine {
         verdict: Verdict,
     ) -> Result<(), Rejected> {
         if self.deciding.model == Some(id) {
-            self.deciding.model = None;
             return self.decided_model(now, verdict);
         }
         let place = self
@@ -264,8 +284,10 @@ impl Machine {
         let (Some(place), Some(call)) = (place, pending) else {
             return Err(Rejected::NotAsked(id));
         };
+        let Some(step) = self.state.decided_tool(id.index, &call, verdict) else {
+            return Err(ill_shaped("a tool call has no request to patch"));
+        };
         self.deciding.tools.swap_remove(place);
-        let step = self.state.decided_tool(id.index, &call, verdict);
         self.emit_step(now, step);
         Ok(())
     }
@@ -274,29 +296,32 @@ impl Machine {
         let Phase::Calling(calling) = &self.state.phase else {
             return Ok(());
         };
-        let calling = calling.clone();
-        let outcome = match verdict {
-            Verdict::Deny { reason } => Outcome::Rejected { reason },
-            Verdict::Fail { reason } => Outcome::Failed {
-                error: phi_types::LoopError::Hook { reason },
-            },
-            Verdict::Proceed | Verdict::Rewrite(_) | Verdict::Ask { .. } => {
-                let started = self
-                    .state
-                    .model_started(&calling, phi_types::ModelPatch::default());
-                self.emit(now, started);
-                return Ok(());
-            }
-            Verdict::Patch(patch) => {
-                let started = self.state.model_started(&calling, patch);
-                self.emit(now, started);
-                return Ok(());
+        let refused = match verdict {
+            Verdict::Proceed => Ok(ModelPatch::default()),
+            Verdict::Patch(patch) => Ok(patch),
+            Verdict::Deny { reason } => Err(Outcome::Rejected { reason }),
+            Verdict::Fail { reason } => Err(Outcome::Failed {
+                error: LoopError::Hook { reason },
+            }),
+            Verdict::Rewrite(_) | Verdict::Ask { .. } => {
+                return Err(ill_shaped(
+                    "a model call has no arguments and needs no approval",
+                ));
             }
         };
-        let ended = self.state.turn_ended();
-        self.emit_step(now, ended);
-        let ended = self.state.loop_ended(outcome);
-        self.emit(now, ended);
+        self.deciding.model = None;
+        match refused {
+            Ok(patch) => {
+                let started = self.state.model_started(calling, patch);
+                self.emit(now, started);
+            }
+            Err(outcome) => {
+                let ended = self.state.turn_ended();
+                self.emit_step(now, ended);
+                let ended = self.state.loop_ended(outcome);
+                self.emit(now, ended);
+            }
+        }
         Ok(())
     }
 

@@ -27,6 +27,7 @@ impl Machine {
             let failed = self.failed(&calling, error, now);
             self.emit(now, EventKind::ModelFailed(failed));
             self.pending.aborts.push(effect);
+            self.advance(now);
             return Ok(());
         }
         let index = self.attempt.live_index;

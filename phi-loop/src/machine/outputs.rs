@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{EffectId, Event, EventKind, ModelPatch, Outcome, Point};
 
-use super::{Attempt, Machine};
+use super::{Attempt, Machine, Pending};
 use crate::calls::{Running, Slot};
 use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
 use crate::request::request;
@@ -66,10 +66,15 @@ impl Machine {
             self.outbox
                 .push_back(Output::Events(std::mem::take(&mut self.pending.events)));
         }
-        self.outbox
-            .extend(self.pending.aborts.drain(..).map(Output::Abort));
-        self.outbox
-            .extend(self.pending.effects.drain(..).map(Output::Effect));
+        let Pending {
+            aborts, effects, ..
+        } = &mut self.pending;
+        if !aborts.is_empty() {
+            self.outbox.extend(aborts.drain(..).map(Output::Abort));
+        }
+        if !effects.is_empty() {
+            self.outbox.extend(effects.drain(..).map(Output::Effect));
+        }
     }
 
     pub(super) fn emit_step(&mut self, now: DateTime<Utc>, step: Step) {

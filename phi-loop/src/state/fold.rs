@@ -34,10 +34,10 @@ impl State {
                 let Surface {
                     system,
                     tools,
+                    models,
                     options,
-                    ..
                 } = self.transcript.surface();
-                self.trace.surface_digest = digest_of(0, &(system, tools, options));
+                self.trace.surface_digest = digest_of(0, &(system, tools, models, options));
             }
             EventKind::LimitWarning(warning) => self.counts.warned.push(warning.limit),
             EventKind::LoopStuck(_) => self.counts.stuck = true,

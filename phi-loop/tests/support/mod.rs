@@ -2,7 +2,10 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses its part of the world"
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a world for tests, of which each file uses its part"
 )]
 
 use std::sync::Arc;
