@@ -1,1 +1,44 @@
-//! The assembled agent of phi.
+//! The assembled agent: a provider, tools, hooks and a store behind sessions that go on.
+//!
+//! An [`Agent`] says what its sessions have at hand. A [`Session`] is one conversation; each prompt
+//! starts a [`Run`], which is pulled for events and live increments. With a store, everything that
+//! a run hands out is written down before, and a session goes on after its process ended.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use phi::types::SessionId;
+//! use phi_testkit::{Reply, ScriptedProvider};
+//!
+//! let provider = ScriptedProvider::new([Reply::text("Hello."), Reply::text("Bye.")]);
+//! let agent = phi::Agent::new(Arc::new(provider), "a-model").system("Be brief.");
+//! let mut session = agent.session(SessionId::new("first")?).await?;
+//! assert_eq!(session.prompt("Say hello.")?.answer().await?, "Hello.");
+//! assert_eq!(session.prompt("And goodbye?")?.answer().await?, "Bye.");
+//! assert_eq!(session.transcript().history().len(), 4);
+//! # Ok(()) }
+//! ```
+//!
+//! The crates of phi are here under shorter names: [`types`], [`agent_loop`], [`session`], and with
+//! features `provider` (`http`, `anthropic`, `openai-chat`) and `tools` (`tools`).
+
+mod agent;
+mod clock;
+mod error;
+mod log;
+mod open;
+mod replay;
+mod run;
+
+pub use agent::Agent;
+pub use error::SessionError;
+pub use open::Session;
+pub use phi_loop as agent_loop;
+#[cfg(any(feature = "http", feature = "anthropic", feature = "openai-chat"))]
+pub use phi_provider as provider;
+pub use phi_session as session;
+#[cfg(feature = "tools")]
+pub use phi_tools as tools;
+pub use phi_types as types;
+pub use replay::{LoopDiverged, replay};
+pub use run::Run;

@@ -1,0 +1,235 @@
+//! A session that is open: what it was, and the loop that comes next.
+
+use std::sync::Arc;
+
+use phi_loop::{Driver, Input, Machine, Output, Start};
+use phi_session::{SessionRecorder, SessionWriter, load};
+use phi_types::{
+    Continuation, Event, FORMAT, LoopId, SessionId, SessionStarted, Transcript, UserMessage,
+};
+
+use crate::agent::Agent;
+use crate::clock::now;
+use crate::error::SessionError;
+use crate::log::{Log, NewestLoop};
+use crate::run::Run;
+
+/// One conversation, open for writing.
+///
+/// Each prompt runs one loop, which continues the one before. A loop that was cut off, because the
+/// process ended or its [`Run`] was dropped, is never lost and never guessed about: the session takes
+/// no prompt until [`Session::resume`] has brought that loop to its end.
+pub struct Session {
+    agent: Agent,
+    driver: Driver,
+    id: SessionId,
+    log: Log,
+    /// How many loops have begun, and so the number of the newest one.
+    loops: u32,
+    /// The loop that the next one continues.
+    parent: Option<LoopId>,
+    /// The conversation after it.
+    transcript: Transcript,
+    /// A loop that continues `parent` and has not ended.
+    unfinished: Option<LoopId>,
+}
+
+impl Session {
+    pub(crate) async fn open(agent: &Agent, id: SessionId) -> Result<Self, SessionError> {
+        let Some(store) = &agent.store else {
+            let log = Log::Ephemeral(Arc::new(NewestLoop::default()));
+            return Ok(Self::new(agent, SessionRecorder::new(id), log));
+        };
+        let started = SessionStarted {
+            format: FORMAT,
+            agent: agent.name.clone(),
+            spawned_by: None,
+            forked_from: None,
+        };
+        let writer = store.open_or_create(&id, started, now()).await?;
+        let recorder = load(store.as_ref(), &id).await?;
+        let log = Log::Stored(Arc::clone(store), writer);
+        let mut session = Self::new(agent, recorder, log);
+        session.end_unprompted_loop().await?;
+        Ok(session)
+    }
+
+    fn new(agent: &Agent, recorder: SessionRecorder, log: Log) -> Self {
+        let record = recorder.session();
+        let newest = record.newest_loop();
+        let open = newest.filter(|newest| newest.outcome.is_none());
+        let ended = match open {
+            Some(open) => open
+                .parent()
+                .and_then(|parent| recorder.loop_record(parent)),
+            None => newest,
+        };
+        Self {
+            driver: agent.driver().journal(log.journal()),
+            agent: agent.clone(),
+            id: record.id.clone(),
+            log,
+            loops: u32::try_from(record.loops.len()).unwrap_or(u32::MAX),
+            parent: ended.map(|ended| ended.id.clone()),
+            transcript: ended
+                .map(|ended| ended.transcript.continued())
+                .unwrap_or_default(),
+            unfinished: open.map(|open| open.id.clone()),
+        }
+    }
+
+    /// Starts a loop with a prompt. It begins when the run is first pulled.
+    ///
+    /// # Errors
+    /// [`SessionError::Unfinished`] while a loop that was cut off waits for [`Session::resume`], and
+    /// [`SessionError::Rejected`] for an empty prompt.
+    pub fn prompt(&mut self, message: impl Into<UserMessage>) -> Result<Run<'_>, SessionError> {
+        let start = self.start()?;
+        let (loop_id, run) = (start.loop_id.clone(), self.driver.prompt(start, message)?);
+        Ok(Run::new(self, loop_id, run))
+    }
+
+    /// Starts a loop on the conversation as it is, without a prompt: after a failure or a limit.
+    ///
+    /// # Errors
+    /// [`SessionError::Unfinished`] while a loop that was cut off waits for [`Session::resume`].
+    pub fn proceed(&mut self) -> Result<Run<'_>, SessionError> {
+        let start = self.start()?;
+        let (loop_id, run) = (start.loop_id.clone(), self.driver.continue_from(start)?);
+        Ok(Run::new(self, loop_id, run))
+    }
+
+    /// Goes on with a loop that was cut off; `None` if there is none.
+    ///
+    /// A model call that was open is made again, and so are calls of tools that may run twice. A call
+    /// that must not run twice is reported to the model as interrupted. What the agent shows a model
+    /// holds from now on, and a difference to the log is recorded.
+    ///
+    /// **Cancel safety:** a dropped call changes nothing.
+    ///
+    /// # Errors
+    /// [`SessionError::Store`] and [`SessionError::NotRestorable`] where the log cannot be read.
+    pub async fn resume(&mut self) -> Result<Option<Run<'_>>, SessionError> {
+        let Some((loop_id, machine)) = self.restore().await? else {
+            return Ok(None);
+        };
+        if machine.outcome().is_some() {
+            // The end was written and its run dropped before it said so.
+            self.ended(loop_id, machine.transcript());
+            return Ok(None);
+        }
+        let run = self.driver.resume(machine, &self.agent.surface())?;
+        Ok(Some(Run::new(self, loop_id, run)))
+    }
+
+    /// Returns the name.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Returns the conversation up to the newest loop that has ended.
+    #[must_use]
+    pub fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Returns the loop that was cut off and waits for [`Session::resume`].
+    #[must_use]
+    pub fn unfinished(&self) -> Option<&LoopId> {
+        self.unfinished.as_ref()
+    }
+
+    /// Returns how many loops have begun.
+    #[must_use]
+    pub fn loops(&self) -> u32 {
+        self.loops
+    }
+
+    /// Returns what was put right when the session was opened, as events that the log holds.
+    #[must_use]
+    pub fn recovered(&self) -> &[Event] {
+        match &self.log {
+            Log::Stored(_, writer) => SessionWriter::recovered(writer.as_ref()),
+            Log::Ephemeral(_) => &[],
+        }
+    }
+
+    pub(crate) fn began(&mut self, loop_id: &LoopId) {
+        if self.unfinished.as_ref() != Some(loop_id) {
+            self.loops = self.loops.saturating_add(1);
+            self.unfinished = Some(loop_id.clone());
+        }
+    }
+
+    pub(crate) fn ended(&mut self, loop_id: LoopId, transcript: &Transcript) {
+        self.transcript = transcript.continued();
+        self.parent = Some(loop_id);
+        self.unfinished = None;
+        self.log.ended();
+    }
+
+    fn start(&self) -> Result<Start, SessionError> {
+        if let Some(loop_id) = &self.unfinished {
+            let (session, loop_id) = (self.id.clone(), loop_id.clone());
+            return Err(SessionError::Unfinished { session, loop_id });
+        }
+        let configuration = self.agent.configuration.clone();
+        let n = self.loops.saturating_add(1);
+        let mut start = Start::new(self.id.clone(), configuration, self.agent.surface());
+        start.loop_id = LoopId::numbered(&self.id, &start.configuration.id, n);
+        start.agent.clone_from(&self.agent.name);
+        if self.parent.is_some() {
+            start.continuation = Continuation::Default;
+            start.parent.clone_from(&self.parent);
+            start.transcript = self.transcript.clone();
+        }
+        Ok(start)
+    }
+
+    /// Restores the loop that was cut off. One that never came into the log is forgotten.
+    async fn restore(&mut self) -> Result<Option<(LoopId, Machine)>, SessionError> {
+        let Some(loop_id) = self.unfinished.clone() else {
+            return Ok(None);
+        };
+        let events = self.log.read(&self.id, &loop_id).await?;
+        if events.is_empty() {
+            self.loops = self.loops.saturating_sub(1);
+            self.unfinished = None;
+            return Ok(None);
+        }
+        match Machine::restore(&self.transcript, &events) {
+            Ok(machine) => Ok(Some((loop_id, machine))),
+            Err(source) => Err(SessionError::NotRestorable { loop_id, source }),
+        }
+    }
+
+    /// Ends a loop whose process ended before its prompt was written: nobody was told of it.
+    async fn end_unprompted_loop(&mut self) -> Result<(), SessionError> {
+        let Some((loop_id, mut machine)) = self.restore().await? else {
+            return Ok(());
+        };
+        if machine.awaits().is_none() {
+            return Ok(());
+        }
+        let reason = "the process ended before the prompt was written".to_owned();
+        machine.handle(now(), Input::Stop(reason))?;
+        while let Some(output) = machine.poll() {
+            if let Output::Events(events) = output {
+                self.log.append(&events).await?;
+            }
+        }
+        self.ended(loop_id, machine.transcript());
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("loops", &self.loops)
+            .field("unfinished", &self.unfinished)
+            .finish_non_exhaustive()
+    }
+}

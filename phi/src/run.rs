@@ -1,0 +1,106 @@
+//! A loop in progress, which leaves its session where the next one begins.
+
+use phi_loop::{Finished, Handle, Rejected, Update};
+use phi_types::{Approval, EffectId, Entry, LoopError, LoopId, Outcome};
+
+use crate::error::SessionError;
+use crate::open::Session;
+
+/// A loop in progress.
+///
+/// It moves while [`Run::next`] is polled and not otherwise. Dropping it before its end stops
+/// everything in flight; the session then waits for [`Session::resume`].
+#[derive(Debug)]
+pub struct Run<'a> {
+    session: &'a mut Session,
+    loop_id: LoopId,
+    run: phi_loop::Run,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(session: &'a mut Session, loop_id: LoopId, run: phi_loop::Run) -> Self {
+        Self {
+            session,
+            loop_id,
+            run,
+        }
+    }
+
+    /// Waits for the next update; `None` once the loop has ended and everything was handed out.
+    ///
+    /// **Cancel safety:** a dropped call loses nothing.
+    pub async fn next(&mut self) -> Option<Update> {
+        self.session.began(&self.loop_id);
+        let update = self.run.next().await;
+        if update.is_none() {
+            self.settle();
+        }
+        update
+    }
+
+    /// Runs to the end and returns what the loop came to.
+    ///
+    /// **Cancel safety:** a dropped call drops the run.
+    pub async fn finish(mut self) -> Finished {
+        while self.next().await.is_some() {}
+        self.run.finished()
+    }
+
+    /// Runs to the end and returns the text of the answer.
+    ///
+    /// **Cancel safety:** a dropped call drops the run.
+    ///
+    /// # Errors
+    /// [`SessionError::Unanswered`] for every outcome but completed; the session holds what was done.
+    pub async fn answer(self) -> Result<String, SessionError> {
+        let finished = self.finish().await;
+        let outcome = finished.outcome;
+        if outcome != (Outcome::Completed {}) {
+            return Err(SessionError::Unanswered { outcome });
+        }
+        Ok(match finished.transcript.history().last() {
+            Some(Entry::Assistant(message)) => message.text(),
+            Some(Entry::User(_) | Entry::Results(_) | Entry::Extension(_)) | None => String::new(),
+        })
+    }
+
+    /// Returns a handle that steers, follows up, approves and cancels from elsewhere.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.run.handle()
+    }
+
+    /// Answers the question whether a call may run, at once.
+    ///
+    /// # Errors
+    /// [`Rejected::NotOutstanding`] if nobody asks this any more.
+    pub fn approve(&mut self, effect: EffectId, approval: Approval) -> Result<(), Rejected> {
+        self.run.approve(effect, approval)
+    }
+
+    /// Returns what the loop came to. Before its end, the outcome is aborted.
+    #[must_use]
+    pub fn finished(&self) -> Finished {
+        self.run.finished()
+    }
+
+    /// Returns the loop.
+    #[must_use]
+    pub fn loop_id(&self) -> &LoopId {
+        &self.loop_id
+    }
+
+    /// Hands the conversation back, unless the journal failed and nobody knows what it holds.
+    fn settle(&mut self) {
+        let finished = self.run.finished();
+        let is_unknown = matches!(
+            finished.outcome,
+            Outcome::Failed {
+                error: LoopError::Journal { .. }
+            }
+        );
+        if !is_unknown {
+            self.session.ended(finished.loop_id, &finished.transcript);
+        }
+    }
+}
