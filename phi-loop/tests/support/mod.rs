@@ -2,10 +2,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a world for tests, of which each file uses its part"
+    reason = "each test file uses its part of the world"
 )]
 
 use std::sync::Arc;
@@ -103,6 +100,8 @@ pub struct Bench {
     pub effects: Vec<Effect>,
     pub aborted: Vec<EffectId>,
     pub live: usize,
+    /// Everything that came out, in order.
+    pub outputs: Vec<Output>,
 }
 
 impl Bench {
@@ -118,6 +117,7 @@ impl Bench {
             effects: Vec::new(),
             aborted: Vec::new(),
             live: 0,
+            outputs: Vec::new(),
         };
         bench.drain();
         bench
@@ -131,6 +131,7 @@ impl Bench {
 
     pub fn drain(&mut self) {
         while let Some(output) = self.machine.poll() {
+            self.outputs.push(output.clone());
             match output {
                 Output::Events(batch) => self.events.extend(batch),
                 Output::Live(_) => self.live += 1,
@@ -205,7 +206,7 @@ impl Bench {
 
     /// The `type` of every event, in order.
     pub fn kinds(&self) -> Vec<String> {
-        self.events.iter().map(|event| kind_of(event)).collect()
+        self.events.iter().map(kind_of).collect()
     }
 
     pub fn endings(&self) -> Vec<ToolEnding> {

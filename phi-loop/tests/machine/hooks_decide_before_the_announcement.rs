@@ -1,0 +1,161 @@
+//! Policy: the machine asks before it announces, and the announcement holds what was decided.
+
+use std::sync::Arc;
+
+use phi_loop::{Effect, Input, Subject, Verdict};
+use phi_types::{
+    Configuration, EventKind, ModelPatch, Options, Outcome, Point, ProviderErrorKind, RawJson,
+    ToolEnding,
+};
+
+use crate::facts::{check, decide_all, decisions, ends, hooked, last, request, results, words};
+use crate::support::{Bench, user};
+
+fn json(text: &str) -> RawJson {
+    RawJson::parse(text).unwrap()
+}
+
+fn has(bench: &Bench, kind: &str) -> bool {
+    bench.kinds().iter().any(|it| it == kind)
+}
+
+#[test]
+fn an_unclaimed_point_is_not_asked() {
+    let mut bench = Bench::started(Configuration::default(), "Do it.");
+    bench.call(&["once"]);
+    assert_eq!(decisions(&mut bench), []);
+    let mut bench = Bench::started(hooked(Point::AfterTool), "Do it.");
+    assert_eq!(decisions(&mut bench), []);
+    bench.call(&["once"]);
+    assert_eq!(decisions(&mut bench), []);
+}
+
+#[test]
+fn a_call_is_announced_after_the_decision_with_the_arguments_that_run() {
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["once"]);
+    assert!(!has(&bench, "tool_started"));
+    assert!(matches!(
+        bench.effects[0],
+        Effect::Decide(_, Subject::Tool(_))
+    ));
+    assert_eq!(bench.machine.outstanding(), bench.effects);
+    decide_all(&mut bench, &Verdict::Rewrite(json("{\"n\":7}")));
+    let EventKind::ToolStarted(started) = &last(&bench).kind else {
+        panic!("{:?}", bench.kinds())
+    };
+    assert_eq!(started.call.arguments.text(), "{\"n\":7}");
+    let Some(Effect::RunTool(run)) = bench.effects.first() else {
+        panic!("{:?}", bench.effects)
+    };
+    assert_eq!(run.arguments.as_str(), "{\"n\":7}");
+    check(&bench);
+}
+
+#[test]
+fn arguments_that_are_no_object_are_denied() {
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["once"]);
+    decide_all(&mut bench, &Verdict::Rewrite(json("[1]")));
+    assert_eq!(bench.endings(), [ToolEnding::Denied]);
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["once"]);
+    let ask = Verdict::Ask {
+        question: "?".into(),
+        arguments: Some(json("1")),
+    };
+    decide_all(&mut bench, &ask);
+    assert_eq!(bench.endings(), [ToolEnding::Denied]);
+    check(&bench);
+}
+
+#[test]
+fn a_denial_and_a_failed_hook_are_read_by_the_model() {
+    let reason = "not here".to_owned();
+    for verdict in [
+        Verdict::Deny {
+            reason: reason.clone(),
+        },
+        Verdict::Fail {
+            reason: reason.clone(),
+        },
+    ] {
+        let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+        bench.call(&["once"]);
+        decide_all(&mut bench, &verdict);
+        let expected = [(0, ToolEnding::Denied, reason.clone())];
+        assert_eq!(results(&bench), expected);
+        assert!(!has(&bench, "tool_started"));
+        check(&bench);
+    }
+}
+
+#[test]
+fn a_call_that_cannot_run_is_not_asked_about() {
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["nosuch"]);
+    assert_eq!(bench.endings(), [ToolEnding::Invalid]);
+    assert_eq!(decisions(&mut bench), []);
+}
+
+#[test]
+fn a_patch_is_recorded_and_used_for_this_call_alone() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    assert!(!has(&bench, "model_started"));
+    let options = Options {
+        temperature: Some(0.5),
+        ..Options::default()
+    };
+    let patch = ModelPatch {
+        system: Some(Arc::from("Be long.")),
+        tools: Some(vec![Arc::from("pure")]),
+        options: Some(Arc::new(options.clone())),
+        messages: vec![user("And hurry.")],
+    };
+    decide_all(&mut bench, &Verdict::Patch(patch.clone()));
+    let EventKind::ModelStarted(started) = &last(&bench).kind else {
+        panic!("{:?}", bench.kinds())
+    };
+    assert_eq!(started.patch, patch);
+    let sent = request(&bench);
+    assert_eq!((&*sent.system, &*sent.options), ("Be long.", &options));
+    let tools: Vec<&str> = sent.tools.iter().map(|spec| &*spec.name).collect();
+    assert_eq!(tools, ["pure"]);
+    assert_eq!(words(&sent.view), ["user: Do it.", "user: And hurry."]);
+    check(&bench);
+
+    // A tool that this call did not offer cannot be called.
+    bench.call(&["once"]);
+    let unknown = "There is no tool named \"once\". The tools are: pure.".to_owned();
+    assert_eq!(results(&bench), [(0, ToolEnding::Invalid, unknown)]);
+
+    decide_all(&mut bench, &Verdict::Proceed);
+    let sent = request(&bench);
+    assert_eq!((&*sent.system, sent.tools.len()), ("Be brief.", 3));
+    assert_eq!(words(&sent.view)[..2], ["user: Do it.", "model: once"]);
+    check(&bench);
+}
+
+#[test]
+fn every_attempt_is_asked_about() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.fail(ProviderErrorKind::Auth);
+    let asked = decisions(&mut bench);
+    assert_eq!(asked.len(), 1);
+    bench.handle(Input::Decided(asked[0], Verdict::Proceed));
+    bench.say("Done.");
+    ends(&bench, &Outcome::Completed {});
+}
+
+#[test]
+fn a_refused_model_call_was_never_announced() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    let reason = "no".to_owned();
+    let deny = Verdict::Deny {
+        reason: reason.clone(),
+    };
+    decide_all(&mut bench, &deny);
+    assert!(!has(&bench, "model_started"));
+    ends(&bench, &Outcome::Rejected { reason });
+}
