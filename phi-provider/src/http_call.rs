@@ -131,9 +131,7 @@ impl Call {
     }
 
     fn redirected(&self, head: &ResponseHead) -> ProviderError {
-        let to = head.header("location").unwrap_or("nowhere");
-        // A query may hold a credential.
-        let to = to.split(['?', '#']).next().unwrap_or(to);
+        let to = without_secrets(head.header("location").unwrap_or("nowhere"));
         let (host, status) = (&self.host, head.status);
         let message = format!(
             "{host} redirects to {to}, and redirects are not followed: set the base URL to where \
@@ -369,6 +367,18 @@ fn incomplete(mut error: ProviderError, mut cause: ProviderError) -> ProviderErr
     cause
 }
 
+/// Takes out of an address what may hold a credential: user, password, query and fragment.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or(url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let path = rest.split_once('/').map_or("", |(_, path)| path);
+            format!("{scheme}://{}/{path}", host_of(url))
+        }
+        None => url.to_owned(),
+    }
+}
+
 /// Returns host and port of an address, without the credential that it should not hold.
 fn host_of(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -388,6 +398,20 @@ mod tests {
             ("nonsense", "nonsense"),
         ] {
             assert_eq!(host_of(url), host);
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_may_be_secret() {
+        for (url, shown) in [
+            (
+                "https://me:secret@a.test/v1/x?key=secret#s",
+                "https://a.test/v1/x",
+            ),
+            ("https://a.test?key=secret", "https://a.test/"),
+            ("/v2?key=secret", "/v2"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
         }
     }
 }

@@ -1,15 +1,18 @@
 //! Whatever a server does not send, a call ends.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use phi_provider::openai_chat::OpenAiChat;
-use phi_provider::{AnthropicMessages, Timeouts, Wire};
+use phi_provider::{
+    AnthropicMessages, Credential, HttpOptions, HttpProvider, HttpTransport, Timeouts, Wire,
+};
 use phi_testkit::{Response, Server};
 use phi_types::ProviderErrorKind;
 use tokio::time::Instant;
 
-use crate::support::{FINISH, InMemory, Step, error, provider, read, short, word};
+use crate::support::{FINISH, InMemory, Step, Words, error, provider, read, short, word};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -120,6 +123,20 @@ async fn after_the_terminator_a_connection_that_stays_open_is_left_at_once() {
         assert_eq!(text, "one");
         assert!(begin.elapsed() < Duration::from_millis(100));
     }
+}
+
+#[tokio::test]
+async fn a_host_that_accepts_and_never_greets_is_a_timeout_of_the_connection() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = silent.local_addr().unwrap().to_string();
+    let base_url = format!("https://{host}");
+    let options = HttpOptions::default().with_connect_timeout(Duration::from_millis(50));
+    let transport = Arc::new(HttpTransport::new(options).unwrap());
+    let wire = Arc::new(Words { base_url });
+    let error = error(&HttpProvider::new(wire, transport, Credential::Anonymous)).await;
+    assert_eq!(error.kind, ProviderErrorKind::Timeout);
+    let wanted = format!("no connection to {host} within 50ms; check the base URL and the network");
+    assert_eq!(error.message, wanted);
 }
 
 #[tokio::test]
