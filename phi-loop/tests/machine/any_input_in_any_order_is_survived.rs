@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use phi_loop::{DecisionId, Effect, Input, Machine, ToolReport, Verdict};
-use phi_testkit::{TranscriptFault, check_transcript};
+use phi_testkit::check_transcript;
 use phi_types::{
     Approval, Delta, EffectId, LoopId, ModelPatch, ProviderError, ProviderErrorKind, RawJson,
     StopReason, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Transcript, Usage,
@@ -70,7 +70,7 @@ fn delta(a: u8, b: u8) -> Delta {
         StopReason::Cancelled,
         StopReason::Other,
     ];
-    let names = ["pure", "again", "once", "nosuch"];
+    let names = ["pure", "again", "once", "nosuch", ""];
     match b % 12 {
         0 | 1 => Delta::text(part, pick(&texts, b / 12)),
         2 => Delta::thinking(part, pick(&texts, b / 12)),
@@ -127,8 +127,7 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
     match kind % 24 {
         0 => prompt(pick(&["hi", "", " "], a)),
         1 => Input::Prompt(vec![]),
-        // A conversation that is still empty is not continued here: see `only_today`.
-        2 if machine.awaits().is_none() => Input::Continue,
+        2 => Input::Continue,
         3 => Input::Steer(
             queue_id(pick(&["a", "b", "c"], a)),
             user(pick(&["x", ""], b)),
@@ -175,14 +174,6 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
     }
 }
 
-/// Wrong today: calls without a name and empty texts join a conversation.
-fn only_today(fault: TranscriptFault) -> Result<(), TranscriptFault> {
-    match fault {
-        TranscriptFault::NamelessCall { .. } | TranscriptFault::EmptyText { .. } => Ok(()),
-        other => Err(other),
-    }
-}
-
 /// Plays the moves and checks after each; says how many were taken and how many refused.
 fn play(seed: u64, moves: &[Move]) -> (usize, usize) {
     let mut bench = Bench::new(configuration(&mut Dice::new(seed)));
@@ -215,7 +206,7 @@ fn play(seed: u64, moves: &[Move]) -> (usize, usize) {
         for effect in &bench.effects {
             if let Effect::CallModel(call) = effect {
                 let view = &call.request.view;
-                let checked = check_transcript(view).or_else(only_today);
+                let checked = check_transcript(view);
                 assert_eq!(checked, Ok(()), "{text}: {:?}", words(view));
             }
         }
