@@ -3,38 +3,56 @@
 use std::borrow::Cow;
 use std::mem;
 
-use phi_types::{Delta, Finish, PartFactsDelta, RawJson, Started, StopReason, Usage};
+use phi_types::{Delta, Finish, Started, StopReason, Usage};
 
 use super::calls::{CallPiece, Calls};
 use super::chunk::Detail;
-use super::details::Details;
-use super::facts::{Extra, ReasoningField};
+use super::facts::ReasoningField;
+use super::quirks::ThinkTags;
+use super::reasoning::Reasoning;
+use super::think_tags::{ThinkScan, Told};
 
 /// One answer as far as it came.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     started: Option<Started>,
     next_part: u32,
+    tags: ThinkScan,
+    /// The text part that grows.
     text: Option<u32>,
-    thinking: Option<u32>,
-    /// The part that carries what the service wants back of its reasoning.
-    reasoned: Option<u32>,
-    field: Option<ReasoningField>,
-    details: Details,
-    /// The text is a refusal.
-    refused: bool,
+    reasoning: Reasoning,
     calls: Calls,
     /// Text and thinking parts that are not closed.
     open: Vec<u32>,
     usage: Usage,
-    /// Why the model stopped, as the service says it.
+    ending: Ending,
+}
+
+/// Why the model stopped.
+#[derive(Debug, Default)]
+struct Ending {
+    /// The reason as the service says it.
     stated: Option<(StopReason, Option<String>)>,
+    /// The text is a refusal.
+    refused: bool,
+    /// What was said of it to the caller.
     finish: Option<Finish>,
     /// Something came since the parts were closed.
     unsealed: bool,
 }
 
 impl Answer {
+    pub(super) fn new(tags: ThinkTags) -> Self {
+        let tags = match tags {
+            ThinkTags::Text => ThinkScan::Text,
+            ThinkTags::Thinking => ThinkScan::Before(String::new()),
+        };
+        Self {
+            tags,
+            ..Self::default()
+        }
+    }
+
     /// Says whether nothing was shown yet.
     pub(super) fn is_empty(&self) -> bool {
         self.next_part == 0
@@ -45,7 +63,7 @@ impl Answer {
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.finish.is_some()
+        self.ending.finish.is_some()
     }
 
     /// Takes the id and the model, which may come late: the first chunk of Azure has neither.
@@ -66,6 +84,21 @@ impl Answer {
     }
 
     pub(super) fn push_text(&mut self, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
+        if self.tags.is_text() {
+            self.push_plain(text, deltas);
+        } else {
+            self.ending.unsealed = true;
+            let told = self.tags.take(&text);
+            self.push_told(told, deltas);
+        }
+    }
+
+    fn push_told(&mut self, told: Told, deltas: &mut Vec<Delta>) {
+        self.push_thinking(told.thinking.into(), ReasoningField::Tags, deltas);
+        self.push_plain(told.text.into(), deltas);
+    }
+
+    fn push_plain(&mut self, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
         if text.is_empty() {
             return;
         }
@@ -76,14 +109,14 @@ impl Answer {
                 *self.text.insert(part)
             }
         };
-        self.unsealed = true;
+        self.ending.unsealed = true;
         deltas.push(Delta::text(part, text.into_owned()));
     }
 
     pub(super) fn push_refusal(&mut self, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
         if !text.is_empty() {
-            self.push_text(text, deltas);
-            self.refused = true;
+            self.push_plain(text, deltas);
+            self.ending.refused = true;
         }
     }
 
@@ -97,13 +130,12 @@ impl Answer {
             return;
         }
         // Typed blocks have an order: reasoning after text is reasoning of its own.
-        let is_later = field == ReasoningField::Content && self.text > self.thinking;
-        if is_later && self.thinking.is_some() {
-            (self.text, self.thinking) = (None, None);
+        if field == ReasoningField::Content && self.text > self.reasoning.part {
+            (self.text, self.reasoning.part) = (None, None);
         }
-        self.field.get_or_insert(field);
+        self.reasoning.field.get_or_insert(field);
         let part = self.thinking_part();
-        self.unsealed = true;
+        self.ending.unsealed = true;
         deltas.push(Delta::thinking(part, text.into_owned()));
     }
 
@@ -114,9 +146,9 @@ impl Answer {
         shown: bool,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), String> {
-        let text = self.details.push(detail)?;
+        let text = self.reasoning.details.push(detail)?;
         let part = self.thinking_part();
-        self.unsealed = true;
+        self.ending.unsealed = true;
         if !shown && !text.is_empty() {
             deltas.push(Delta::thinking(part, text.into_owned()));
         }
@@ -128,7 +160,7 @@ impl Answer {
         piece: CallPiece<'_>,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), String> {
-        self.unsealed = true;
+        self.ending.unsealed = true;
         self.calls.push(piece, &mut self.next_part, deltas)
     }
 
@@ -147,22 +179,25 @@ impl Answer {
         raw: Option<String>,
         deltas: &mut Vec<Delta>,
     ) {
-        self.stated = Some((reason, raw));
+        self.ending.stated = Some((reason, raw));
         self.settle(deltas);
     }
 
     /// Closes what came after the reason to stop, which may change what it means.
     pub(super) fn settle(&mut self, deltas: &mut Vec<Delta>) {
-        let Some((reason, raw)) = self.stated.clone() else {
+        let Some((reason, raw)) = self.ending.stated.clone() else {
             return;
         };
         // Services say `stop` after tool calls, and `tool_calls` without any.
         let stop_reason = match reason {
             StopReason::EndTurn if self.has_calls() => StopReason::ToolUse,
-            StopReason::EndTurn if self.refused => StopReason::Refusal,
+            StopReason::EndTurn if self.ending.refused => StopReason::Refusal,
             other => other,
         };
-        if mem::take(&mut self.unsealed) {
+        if mem::take(&mut self.ending.unsealed) {
+            let held = self.tags.finish();
+            self.push_told(held, deltas);
+            self.ending.unsealed = false;
             let cut = matches!(
                 stop_reason,
                 StopReason::MaxTokens | StopReason::ContextWindow
@@ -170,42 +205,25 @@ impl Answer {
             self.seal(cut, deltas);
         }
         let finish = Finish { stop_reason, raw };
-        if self.finish.as_ref() != Some(&finish) {
+        if self.ending.finish.as_ref() != Some(&finish) {
             deltas.push(Delta::Finish(finish.clone()));
-            self.finish = Some(finish);
+            self.ending.finish = Some(finish);
         }
     }
 
     fn seal(&mut self, cut: bool, deltas: &mut Vec<Delta>) {
-        if let Some(part) = self.reasoned {
-            let extra = Extra {
-                field: self.field,
-                reasoning_details: self.reasoning_details(),
-                ..Extra::default()
-            };
-            let facts = extra.facts();
-            deltas.push(Delta::PartFacts(PartFactsDelta { part, facts }));
-        }
+        self.reasoning.seal(deltas);
         deltas.extend(self.open.drain(..).map(Delta::part_ended));
         self.calls.end(cut, deltas);
     }
 
-    fn reasoning_details(&self) -> Option<RawJson> {
-        if self.details.is_empty() {
-            return None;
-        }
-        let mut json = String::new();
-        self.details.write(&mut json);
-        RawJson::parse(&json).ok()
-    }
-
     fn thinking_part(&mut self) -> u32 {
-        if let Some(part) = self.thinking {
+        if let Some(part) = self.reasoning.part {
             return part;
         }
         let part = self.open_part();
-        self.reasoned.get_or_insert(part);
-        *self.thinking.insert(part)
+        self.reasoning.begin(part);
+        part
     }
 
     fn open_part(&mut self) -> u32 {

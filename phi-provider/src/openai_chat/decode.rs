@@ -11,12 +11,13 @@ use super::chunk::{Block, CallEntry, Choice, Chunk, Content, FunctionPiece, Piec
 use super::facts::{Extra, ReasoningField};
 use super::finish::Word;
 use super::lenient::{Few, Object};
+use super::quirks::ThinkTags;
 use crate::body::{Fault, Protocol};
 use crate::sse::SseEvent;
 use crate::surrogates::without_lone_surrogates;
 
 /// Reads one answer. One choice is read: the one with index 0.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ChatReader {
     answer: Answer,
     /// The service said that nothing more comes.
@@ -77,6 +78,13 @@ impl Protocol for ChatReader {
 }
 
 impl ChatReader {
+    pub(super) fn new(tags: ThinkTags) -> Self {
+        Self {
+            answer: Answer::new(tags),
+            terminated: false,
+        }
+    }
+
     fn read(&mut self, data: &str, form: Form, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
         // Gemini behind this protocol reports errors as a list.
         if data.starts_with('[')

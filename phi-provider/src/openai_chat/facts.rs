@@ -28,6 +28,8 @@ pub(super) enum ReasoningField {
     Reasoning,
     /// Mistral: typed blocks of `content`.
     Content,
+    /// Servers that leave `<think>` tags in the text. No service wants it back.
+    Tags,
 }
 
 impl Extra {

@@ -258,7 +258,7 @@ impl<'v> MessageWriter<'v> {
             Some(ReasoningField::Content) => return true,
             Some(ReasoningField::Reasoning) => out.reasoning = thinking,
             Some(ReasoningField::ReasoningContent) => out.reasoning_content = thinking,
-            None => {}
+            Some(ReasoningField::Tags) | None => {}
         }
         let must = self.quirks.reasoning_replay == ReasoningReplay::WithToolsOrEmpty;
         if must && wanted && out.reasoning.is_none() && out.reasoning_content.is_none() {

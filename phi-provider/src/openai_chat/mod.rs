@@ -11,7 +11,9 @@ mod finish;
 mod lenient;
 mod messages;
 mod quirks;
+mod reasoning;
 mod scan;
+mod think_tags;
 mod usage;
 
 use phi_types::{Identity, Origin, Request};
@@ -23,7 +25,7 @@ use crate::wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, Respo
 use decode::ChatReader;
 pub use quirks::{
     CallIds, Credential, EmptyContent, OutputLimit, Quirks, ReasoningReplay, StreamUsage,
-    SystemRole, ToolImages,
+    SystemRole, ThinkTags, ToolImages,
 };
 
 /// The codec of OpenAI Chat Completions.
@@ -133,7 +135,8 @@ impl Wire for OpenAiChat {
     }
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
-        Box::new(BodyDecoder::new(head, self.limits, ChatReader::default()))
+        let reader = ChatReader::new(self.quirks.think_tags);
+        Box::new(BodyDecoder::new(head, self.limits, reader))
     }
 
     fn authorize(&self, credential: &SecretString) -> AuthHeader {

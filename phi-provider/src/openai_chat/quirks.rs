@@ -15,6 +15,8 @@ pub struct Quirks {
     pub empty_content: EmptyContent,
     /// When reasoning goes back to the service that wrote it.
     pub reasoning_replay: ReasoningReplay,
+    /// What `<think>` tags at the beginning of a text are.
+    pub think_tags: ThinkTags,
     /// Where the images of tool results go.
     pub tool_images: ToolImages,
     /// Which ids of tool calls are accepted.
@@ -90,6 +92,17 @@ pub enum ReasoningReplay {
     WithToolsOrEmpty,
     /// Always.
     Always,
+}
+
+/// What `<think>` tags at the beginning of a text are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ThinkTags {
+    /// Text like any other.
+    #[default]
+    Text,
+    /// The marks of reasoning, where a server does not take it out of the text. It goes back
+    /// nowhere.
+    Thinking,
 }
 
 /// Where the images of tool results go.

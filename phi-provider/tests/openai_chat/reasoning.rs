@@ -1,5 +1,7 @@
 //! Reasoning under all its names, and how it goes back.
 
+use phi_provider::openai_chat::{Quirks, ThinkTags};
+use phi_provider::{ResponseHead, Wire};
 use phi_types::{AssistantMessage, AssistantPart};
 use serde_json::{Value, json};
 
@@ -127,7 +129,7 @@ fn c08_typed_blocks_keep_their_order_and_go_back_typed() {
 fn c08_reasoning_between_texts_is_a_part_of_its_own_where_blocks_say_so() {
     let think = |text: &str| json!({"type": "thinking", "thinking": text});
     let words = |text: &str| json!({"type": "text", "text": text});
-    let content = json!([think("a"), words("b"), think("c"), words("d")]);
+    let content = json!([words("0"), think("a"), words("b"), think("c"), words("d")]);
     let message = message(&whole(json!({"content": content}), "stop")).unwrap();
     let kinds: Vec<&str> = message
         .parts
@@ -138,7 +140,7 @@ fn c08_reasoning_between_texts_is_a_part_of_its_own_where_blocks_say_so() {
             AssistantPart::ToolCall(_) | AssistantPart::Opaque(_) => "",
         })
         .collect();
-    assert_eq!(kinds, ["a", "b", "c", "d"]);
+    assert_eq!(kinds, ["0", "a", "b", "c", "d"]);
 }
 
 #[test]
@@ -146,6 +148,38 @@ fn c08_tags_in_the_text_are_text() {
     let message = message(&whole(json!({"content": "<think>hm</think>so"}), "stop")).unwrap();
     assert_eq!(message.text(), "<think>hm</think>so");
     assert_eq!(thinking(&message), "");
+}
+
+#[test]
+fn c08_tags_are_reasoning_where_the_wire_is_told_so() {
+    let wire = crate::wire().with_quirks(Quirks {
+        think_tags: ThinkTags::Thinking,
+        ..Quirks::default()
+    });
+    let body = stream(&[
+        delta(json!({"content": "<th"})),
+        delta(json!({"content": "ink>h"})),
+        delta(json!({"content": "m</think"})),
+        delta(json!({"content": ">so"})),
+        finish("stop"),
+    ]);
+    let mut decoder = wire.decoder(&ResponseHead::new(200));
+    let mut deltas = Vec::new();
+    decoder.push(body.as_bytes(), &mut deltas).unwrap();
+    decoder.end(&mut deltas).unwrap();
+    let mut assembler = phi_types::Assembler::new();
+    for delta in &deltas {
+        assembler.push(delta).unwrap();
+    }
+    let message = assembler.into_message(crate::origin()).unwrap();
+    assert_eq!(
+        (thinking(&message).as_str(), message.text().as_str()),
+        ("hm", "so")
+    );
+    assert_eq!(
+        sent_back(message),
+        json!({"role": "assistant", "content": "so"})
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn c04_usage_is_found_wherever_it_sits() {
         // Before the finish.
         vec![
             json!({"choices": [], "usage": counts}),
-            text.clone(),
+            text,
             finish("stop"),
         ],
         // And null elsewhere.
