@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -61,10 +62,23 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Appends a text as a JSON string.
+/// Appends a text as a JSON string, without memory of its own.
 pub(crate) fn push_string(out: &mut String, text: &str) {
-    // A string is always JSON.
-    out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    struct Appending<'a>(&'a mut String);
+    impl io::Write for Appending<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // The JSON writer hands over whole pieces of text.
+            let piece = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+            self.0.push_str(piece);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let written = serde_json::to_writer(Appending(out), text);
+    debug_assert!(written.is_ok(), "a text is always JSON");
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
@@ -91,6 +105,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_written_as_the_json_library_writes_it() {
+        let all: String = (0..0x300).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "\"\\\n\u{0}\u{1f}\u{7f}é🎲", &all] {
+            let mut out = String::new();
+            push_string(&mut out, text);
+            assert_eq!(out, serde_json::to_string(text).unwrap());
+        }
+    }
 
     #[test]
     fn fields_keep_their_order_and_their_text() {
