@@ -1,5 +1,7 @@
 //! The tool `bash`: a command in a shell, gone with all that it started when the call is over.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt as _;
@@ -11,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::blocking::{self, Cancelled};
 use crate::capture::{Capture, Captured};
@@ -118,45 +120,49 @@ async fn run(
         ended,
     } = blocking::run(move |_| start(&theirs, &arguments.command)).await??;
     let output = Output::new(output)?;
-    let ending = watch(&output, ended, timeout, &mut capture, context).await?;
+    let ended = watched(ended)?;
+    let ending = tokio::select! {
+        read = relay(&output, &mut capture, context) => match read? {},
+        ready = ended.readable() => {
+            ready?.retain_ready();
+            Ending::Exited
+        }
+        () = sleep(timeout) => Ending::TimedOut,
+    };
     let (stopped, status) = blocking::run(move |_| {
         let stopped = tree.stop();
         (stopped, tree.status())
     })
     .await?;
     output.rest(&mut capture)?;
-    Ok(result(ending, status, stopped, capture.finish(), timeout))
+    let over = Over {
+        timed_out: (ending == Ending::TimedOut).then_some(timeout),
+        status,
+        stopped,
+        captured: capture.finish(),
+    };
+    Ok(over.result())
 }
 
-/// Reads until the first process has ended or its time is over.
-async fn watch(
+/// Reads what the command writes, and never returns but with an error.
+///
+/// **Cancel safety:** what was read is in the capture.
+async fn relay(
     output: &Output,
-    ended: OwnedFd,
-    timeout: Duration,
     capture: &mut Capture,
     context: &ToolContext,
-) -> Result<Ending, Failure> {
-    let ended = watched(ended)?;
-    let deadline = Instant::now() + timeout;
+) -> Result<Infallible, Failure> {
     let mut chunk = vec![0; CHUNK_BYTES];
-    let mut open = true;
     let mut pace = Pace::default();
     loop {
-        tokio::select! {
-            read = output.read(&mut chunk), if open => {
-                let read = read?;
-                open = read > 0;
-                capture.push(chunk.get(..read).unwrap_or_default());
-                if open && pace.allows(Instant::now()) {
-                    let text = capture.latest(PROGRESS_BYTES_MAX);
-                    context.progress(ToolProgress { text });
-                }
-            }
-            ready = ended.readable() => {
-                ready?.retain_ready();
-                return Ok(Ending::Exited);
-            }
-            () = sleep_until(deadline) => return Ok(Ending::TimedOut),
+        let read = output.read(&mut chunk).await?;
+        if read == 0 {
+            return pending().await;
+        }
+        capture.push(chunk.get(..read).unwrap_or_default());
+        if pace.allows(Instant::now()) {
+            let text = capture.latest(PROGRESS_BYTES_MAX);
+            context.progress(ToolProgress { text });
         }
     }
 }
@@ -224,59 +230,70 @@ impl Pace {
     }
 }
 
-fn result(
-    ending: Ending,
+/// A command that is over.
+#[derive(Debug)]
+struct Over {
+    /// The time that it had, where that was too short.
+    timed_out: Option<Duration>,
     status: Option<ExitStatus>,
     stopped: Stopped,
     captured: Captured,
-    timeout: Duration,
-) -> ToolResult {
-    let exit_code = status.and_then(|status| status.code());
-    let signal = status.and_then(|status| status.signal());
-    let timed_out = ending == Ending::TimedOut;
-    let mut notices = Vec::new();
-    match (timed_out, exit_code, signal) {
-        (true, _, _) => notices.push(format!(
-            "[stopped after {} ms with everything it started; a longer timeout_ms may help]",
-            timeout.as_millis()
-        )),
-        (false, Some(0), _) => {}
-        (false, Some(code), _) => notices.push(format!("[exit code {code}]")),
-        (false, None, Some(signal)) => notices.push(format!("[killed by signal {signal}]")),
-        (false, None, None) => notices.push("[exit code unknown]".to_owned()),
+}
+
+impl Over {
+    fn notices(&self) -> Vec<String> {
+        let code = self.status.and_then(|status| status.code());
+        let signal = self.status.and_then(|status| status.signal());
+        let Stopped { killed, left } = self.stopped;
+        let mut notices = Vec::new();
+        match (self.timed_out, code, signal) {
+            (Some(timeout), _, _) => notices.push(format!(
+                "[stopped after {} ms with everything it started; a longer timeout_ms may help]",
+                timeout.as_millis()
+            )),
+            (None, Some(0), _) => {}
+            (None, Some(code), _) => notices.push(format!("[exit code {code}]")),
+            (None, None, Some(signal)) => notices.push(format!("[killed by signal {signal}]")),
+            (None, None, None) => notices.push("[exit code unknown]".to_owned()),
+        }
+        if self.timed_out.is_none() && killed > 0 {
+            notices.push(format!(
+                "[{killed} background processes were stopped when the command ended]"
+            ));
+        }
+        if left > 0 {
+            notices.push(format!("[{left} processes could not be stopped]"));
+        }
+        notices
     }
-    if !timed_out && stopped.killed > 0 {
-        let killed = stopped.killed;
-        notices.push(format!(
-            "[{killed} background processes were stopped when the command ended]"
-        ));
+
+    fn result(self) -> ToolResult {
+        let mut notices = self.notices();
+        let status = self.status.filter(|_| self.timed_out.is_none());
+        let exit_code = status.and_then(|status| status.code());
+        let captured = self.captured;
+        let mut text = captured.text;
+        if text.is_empty() && notices.is_empty() {
+            notices.push("[no output]".to_owned());
+        }
+        if !text.is_empty() && !notices.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&notices.join("\n"));
+        let details = Details {
+            exit_code,
+            signal: status.and_then(|status| status.signal()),
+            timed_out: self.timed_out.is_some(),
+            output_bytes: captured.total_bytes,
+            omitted_bytes: captured.omitted_bytes,
+            truncated: captured.omitted_bytes > 0,
+            processes_stopped: self.stopped.killed,
+            processes_left: self.stopped.left,
+        };
+        let result = match exit_code {
+            Some(0) => ToolResult::text(text),
+            _ => ToolResult::error(text),
+        };
+        result.with_details(&details)
     }
-    if stopped.left > 0 {
-        let left = stopped.left;
-        notices.push(format!("[{left} processes could not be stopped]"));
-    }
-    let mut text = captured.text;
-    if text.is_empty() && notices.is_empty() {
-        notices.push("[no output]".to_owned());
-    }
-    if !text.is_empty() && !notices.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str(&notices.join("\n"));
-    let is_error = timed_out || exit_code != Some(0);
-    let details = Details {
-        exit_code: exit_code.filter(|_| !timed_out),
-        signal: signal.filter(|_| !timed_out),
-        timed_out,
-        output_bytes: captured.total_bytes,
-        omitted_bytes: captured.omitted_bytes,
-        truncated: captured.omitted_bytes > 0,
-        processes_stopped: stopped.killed,
-        processes_left: stopped.left,
-    };
-    let result = match is_error {
-        true => ToolResult::error(text),
-        false => ToolResult::text(text),
-    };
-    result.with_details(&details)
 }

@@ -8,7 +8,7 @@ use crate::blocking::{self, Cancel, Cancelled};
 use crate::edits::{Edit, EditError, apply};
 use crate::error::FileError;
 use crate::function::FunctionTool;
-use crate::replace::{Ownership, replace};
+use crate::replace::{New, Ownership, replace};
 use crate::schema::InvalidTool;
 use crate::text;
 use crate::workspace::{Digest, Workspace};
@@ -87,7 +87,12 @@ fn edit(
     if again.read_all(FILE_BYTES_MAX, cancel)? != content {
         return Err(FileError::Changed { path }.into());
     }
-    replace(root, &opened.path, &edited.content, Some(keep), cancel)?;
+    let new = New {
+        path: &opened.path,
+        content: &edited.content,
+        keep: Some(keep),
+    };
+    replace(root, &new, cancel)?;
     workspace.remember(&opened.path, Digest::of(&edited.content));
     let details = Details {
         path: text::name(&opened.path),

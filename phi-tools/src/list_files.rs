@@ -9,7 +9,7 @@ use crate::error::FileError;
 use crate::function::FunctionTool;
 use crate::schema::InvalidTool;
 use crate::text;
-use crate::walk::{Glob, InvalidGlob, Next, walk};
+use crate::walk::{Glob, InvalidGlob, Next, Walk, walk};
 use crate::workspace::Workspace;
 
 /// Files of one result, where the call names no number.
@@ -72,7 +72,12 @@ fn list(
     let mut text = String::new();
     let mut files = 0;
     let mut full = false;
-    let walked = walk(root, &folder, glob.as_ref(), cancel, |path, entry| {
+    let way = Walk {
+        root,
+        folder: &folder,
+        glob: glob.as_ref(),
+    };
+    let walked = walk(way, cancel, |path, entry| {
         let mut line = text::name(path);
         match entry.file_type() {
             Some(kind) if kind.is_symlink() => {

@@ -138,7 +138,7 @@ impl Stream<'_> {
             }
             first = false;
             reader.consume(taken);
-            if !to_the_end && (self.line > window.last || window.full) {
+            if !to_the_end && (self.line > window.last || window.shown.full) {
                 return Ok(false);
             }
         }
@@ -162,76 +162,96 @@ struct Window {
     first: u64,
     last: u64,
     bytes_max: usize,
+    /// The line that is being read.
+    current: Line,
+    shown: Shown,
+    endings: Endings,
+    byte_order_mark: bool,
+}
+
+/// The front of a line, and how long it is.
+#[derive(Debug, Default)]
+struct Line {
+    front: Vec<u8>,
+    bytes: u64,
+}
+
+/// What is shown so far.
+#[derive(Debug, Default)]
+struct Shown {
     text: String,
-    current: Vec<u8>,
-    current_bytes: u64,
     lines: u64,
     cut_lines: u64,
-    crlf: u64,
-    lf: u64,
     full: bool,
-    byte_order_mark: bool,
+}
+
+/// How the lines that are shown end.
+#[derive(Debug, Default)]
+struct Endings {
+    crlf: u64,
+    all: u64,
 }
 
 impl Window {
     /// Takes a part of a line, which is its last if it ends in a line end.
     fn push(&mut self, line: u64, piece: &[u8]) {
-        if line < self.first || line > self.last || self.full {
+        if line < self.first || line > self.last || self.shown.full {
             return;
         }
-        let room = (LINE_BYTES_MAX + 2).saturating_sub(self.current.len());
+        let room = (LINE_BYTES_MAX + 2).saturating_sub(self.current.front.len());
         // The line end is kept even where the line is cut.
         if piece.len() <= room {
-            self.current.extend_from_slice(piece);
+            self.current.front.extend_from_slice(piece);
         } else {
             self.current
+                .front
                 .extend_from_slice(piece.get(..room).unwrap_or_default());
         }
-        self.current_bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        self.current.bytes += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         if piece.ends_with(b"\n") {
-            self.crlf += u64::from(piece.ends_with(b"\r\n") || self.current.ends_with(b"\r\n"));
-            self.lf += 1;
+            self.endings.crlf +=
+                u64::from(piece.ends_with(b"\r\n") || self.current.front.ends_with(b"\r\n"));
+            self.endings.all += 1;
             self.end_line(true);
         }
     }
 
     fn end_line(&mut self, ended: bool) {
-        let line = std::mem::take(&mut self.current);
-        let whole_bytes = std::mem::take(&mut self.current_bytes);
+        let Line { front: line, bytes } = std::mem::take(&mut self.current);
         let body = line.strip_suffix(b"\n").unwrap_or(&line);
         let body = body.strip_suffix(b"\r").filter(|_| ended).unwrap_or(body);
         let shown = text::front(body, LINE_BYTES_MAX, Origin::File);
         let ending = usize::from(ended) + usize::from(line.ends_with(b"\r\n"));
         let taken = u64::try_from(shown.taken + ending).unwrap_or(u64::MAX);
-        let rest = whole_bytes.saturating_sub(taken);
+        let rest = bytes.saturating_sub(taken);
         let notice = match rest {
             0 => String::new(),
             rest => format!("[... {rest} bytes of this line omitted]"),
         };
         let needed = shown.text.len() + notice.len() + usize::from(ended);
-        if self.lines > 0 && self.text.len() + needed > self.bytes_max {
-            self.full = true;
+        if self.shown.lines > 0 && self.shown.text.len() + needed > self.bytes_max {
+            self.shown.full = true;
             return;
         }
-        self.cut_lines += u64::from(rest > 0);
-        self.lines += 1;
-        self.text.push_str(&shown.text);
-        self.text.push_str(&notice);
+        self.shown.cut_lines += u64::from(rest > 0);
+        self.shown.lines += 1;
+        self.shown.text.push_str(&shown.text);
+        self.shown.text.push_str(&notice);
         if ended {
-            self.text.push('\n');
+            self.shown.text.push('\n');
         }
     }
 
     fn result(mut self, opened: &Opened, total_lines: Option<u64>) -> ToolResult {
-        if !self.current.is_empty() && !self.full {
+        if !self.current.front.is_empty() && !self.shown.full {
             self.end_line(false);
         }
         let path = opened.name();
-        let last = self.first + self.lines.saturating_sub(1);
-        let more = total_lines.is_none_or(|total| total > last) && self.lines > 0;
-        if self.lines == 0 {
+        let last = self.first + self.shown.lines.saturating_sub(1);
+        let more = total_lines.is_none_or(|total| total > last) && self.shown.lines > 0;
+        if self.shown.lines == 0 {
             match total_lines {
-                Some(0) if self.first == 1 => self.text = format!("[{path} is empty]"),
+                Some(0) if self.first == 1 => self.shown.text = format!("[{path} is empty]"),
                 total => {
                     let total = total.map_or_else(String::new, |it| format!(" {it}"));
                     return ToolResult::error(format!(
@@ -243,8 +263,12 @@ impl Window {
         }
         if more {
             let of = total_lines.map_or_else(String::new, |total| format!(" of {total}"));
-            let line_end = if self.text.ends_with('\n') { "" } else { "\n" };
-            self.text.push_str(&format!(
+            let line_end = if self.shown.text.ends_with('\n') {
+                ""
+            } else {
+                "\n"
+            };
+            self.shown.text.push_str(&format!(
                 "{line_end}[lines {} to {last}{of}; go on with offset {}]",
                 self.first,
                 last + 1
@@ -253,18 +277,18 @@ impl Window {
         let details = Details {
             path,
             first_line: self.first,
-            lines: self.lines,
+            lines: self.shown.lines,
             total_lines,
             bytes: opened.metadata.len(),
-            truncated: more || self.cut_lines > 0,
-            cut_lines: self.cut_lines,
-            line_ending: match (self.crlf, self.lf) {
+            truncated: more || self.shown.cut_lines > 0,
+            cut_lines: self.shown.cut_lines,
+            line_ending: match (self.endings.crlf, self.endings.all) {
                 (0, _) => "lf",
-                (crlf, lf) if crlf == lf => "crlf",
+                (crlf, all) if crlf == all => "crlf",
                 _ => "mixed",
             },
             byte_order_mark: self.byte_order_mark,
         };
-        ToolResult::text(self.text).with_details(&details)
+        ToolResult::text(self.shown.text).with_details(&details)
     }
 }

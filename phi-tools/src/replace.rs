@@ -55,17 +55,22 @@ impl Ownership {
     }
 }
 
+/// What a file becomes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct New<'a> {
+    /// The file from the root; without links where it exists already.
+    pub(crate) path: &'a Path,
+    /// Everything that it will hold.
+    pub(crate) content: &'a [u8],
+    /// Who it belongs to, where it exists already.
+    pub(crate) keep: Option<Ownership>,
+}
+
 /// Writes a file beneath the root, with the folders that it needs, and returns when it is on disk.
 ///
-/// `path` holds no links where the file exists already. Extended attributes and further hard
-/// links stay with the old file.
-pub(crate) fn replace(
-    root: &Root,
-    path: &Path,
-    content: &[u8],
-    keep: Option<Ownership>,
-    cancel: &Cancel,
-) -> Result<(), FileError> {
+/// Extended attributes and further hard links stay with the old file.
+pub(crate) fn replace(root: &Root, new: &New<'_>, cancel: &Cancel) -> Result<(), FileError> {
+    let path = new.path;
     let shown = text::name(path);
     let bad = || FileError::BadPath {
         path: shown.clone(),
@@ -89,7 +94,7 @@ pub(crate) fn replace(
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
     let file = File::from(openat(&folder, &temporary.name, flags, mode).map_err(failed)?);
-    fill(&file, content, keep, cancel, &shown)?;
+    fill(&file, new, cancel)?;
     cancel.check()?;
     renameat(&folder, &temporary.name, &folder, target)
         .map_err(|error| FileError::io("write", &shown, error.into()))?;
@@ -101,19 +106,14 @@ pub(crate) fn replace(
     }
 }
 
-fn fill(
-    mut file: &File,
-    content: &[u8],
-    keep: Option<Ownership>,
-    cancel: &Cancel,
-    shown: &str,
-) -> Result<(), FileError> {
-    let failed = |error| FileError::io("write", shown, error);
-    for chunk in content.chunks(1024 * 1024) {
+fn fill(mut file: &File, new: &New<'_>, cancel: &Cancel) -> Result<(), FileError> {
+    let shown = text::name(new.path);
+    let failed = |error| FileError::io("write", &shown, error);
+    for chunk in new.content.chunks(1024 * 1024) {
         cancel.check()?;
         file.write_all(chunk).map_err(failed)?;
     }
-    if let Some(keep) = keep {
+    if let Some(keep) = new.keep {
         let now = file.metadata().map_err(failed)?;
         if (now.uid(), now.gid()) != (keep.uid, keep.gid) {
             let (uid, gid) = (Uid::from_raw(keep.uid), Gid::from_raw(keep.gid));

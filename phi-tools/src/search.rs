@@ -15,7 +15,7 @@ use crate::error::FileError;
 use crate::function::FunctionTool;
 use crate::schema::InvalidTool;
 use crate::text::{self, Origin};
-use crate::walk::{Glob, Next, Walked, walk};
+use crate::walk::{Glob, Next, Walk, Walked, walk};
 use crate::workspace::Workspace;
 
 /// Lines of one result, where the call names no number.
@@ -120,12 +120,7 @@ fn search(
         bytes_max: workspace.policy().output_bytes_max,
         ..Found::default()
     };
-    let mut searcher = SearcherBuilder::new()
-        .binary_detection(BinaryDetection::quit(0))
-        .heap_limit(Some(HEAP_BYTES_MAX))
-        .line_terminator(LineTerminator::crlf())
-        .line_number(true)
-        .build();
+    let mut searcher = searcher();
     let mut one = |path: &Path| -> Result<Next, FileError> {
         let opened = root.open_file(path)?;
         let before = found.matches;
@@ -154,7 +149,12 @@ fn search(
         },
         Err(FileError::Directory { .. }) => {
             let mut unreadable = 0;
-            let mut walked = walk(root, &start, query.glob.as_ref(), cancel, |path, entry| {
+            let way = Walk {
+                root,
+                folder: &start,
+                glob: query.glob.as_ref(),
+            };
+            let mut walked = walk(way, cancel, |path, entry| {
                 if !entry.file_type().is_some_and(|kind| kind.is_file()) {
                     return Ok(Next::Continue);
                 }
@@ -173,6 +173,15 @@ fn search(
         Err(error) => return Err(error),
     };
     Ok(found.result(walked))
+}
+
+fn searcher() -> Searcher {
+    SearcherBuilder::new()
+        .binary_detection(BinaryDetection::quit(0))
+        .heap_limit(Some(HEAP_BYTES_MAX))
+        .line_terminator(LineTerminator::crlf())
+        .line_number(true)
+        .build()
 }
 
 /// What was found so far.

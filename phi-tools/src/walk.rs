@@ -84,15 +84,23 @@ pub(crate) enum Next {
     Stop,
 }
 
+/// Where a walk goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Walk<'a> {
+    pub(crate) root: &'a Root,
+    /// The folder to start in, from the root.
+    pub(crate) folder: &'a Path,
+    /// Which files to visit.
+    pub(crate) glob: Option<&'a Glob>,
+}
+
 /// Visits the files beneath a folder, sorted by name in each folder; links are not followed.
 ///
 /// As ripgrep does, it honours `.gitignore`, `.ignore`, the repository's exclude file and the
 /// user's global one; unlike it, also where there is no repository, and it visits hidden files.
 /// Paths are those from the root.
 pub(crate) fn walk(
-    root: &Root,
-    folder: &Path,
-    glob: Option<&Glob>,
+    Walk { root, folder, glob }: Walk<'_>,
     cancel: &Cancel,
     mut visit: impl FnMut(&Path, &DirEntry) -> Result<Next, FileError>,
 ) -> Result<Walked, FileError> {

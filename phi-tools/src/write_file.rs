@@ -8,7 +8,7 @@ use crate::blocking::{self, Cancel};
 use crate::edit_file::FILE_BYTES_MAX;
 use crate::error::FileError;
 use crate::function::FunctionTool;
-use crate::replace::{Ownership, replace};
+use crate::replace::{New, Ownership, replace};
 use crate::schema::InvalidTool;
 use crate::text;
 use crate::workspace::{Digest, Workspace};
@@ -67,7 +67,12 @@ pub(crate) fn write(
         Err(FileError::NotFound { .. }) => (given, None),
         Err(error) => return Err(error),
     };
-    replace(root, &path, content, keep, cancel)?;
+    let new = New {
+        path: &path,
+        content,
+        keep,
+    };
+    replace(root, &new, cancel)?;
     let path = match keep {
         Some(_) => path,
         None => root.open_file(&path)?.path,

@@ -37,7 +37,7 @@ mod of_this_process {
     }
 
     #[tokio::test]
-    async fn a_gigabyte() {
+    async fn a_gigabyte_costs_no_more_than_the_cap_and_16_mib() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::open(folder.path()).unwrap();
         run(&workspace, "echo warm").await;
