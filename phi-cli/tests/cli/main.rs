@@ -1,0 +1,14 @@
+//! The binary does what its contract says.
+
+mod a_body_decodes_to_every_key;
+mod a_call_is_asked_for_on_a_terminal;
+mod a_closed_stdout_ends_quietly;
+mod a_cut_off_loop_goes_on_first;
+mod a_failing_service_is_one_clear_line;
+mod a_run_works_with_real_tools;
+mod a_tool_call_prints_its_result;
+mod a_wrong_request_is_one_clear_line;
+mod an_interrupted_run_is_stored;
+mod sessions_are_listed_shown_and_deleted;
+mod support;
+mod the_demo_repairs_a_project;
