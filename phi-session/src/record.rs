@@ -15,6 +15,7 @@ use crate::summary::{SessionSummary, Status};
 /// One conversation or task, as its events tell it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Session {
+    // Wide: what a session is reads off one value, and no two of these facts belong closer together.
     /// Its name.
     pub id: SessionId,
     /// The agent that it belongs to.
@@ -127,6 +128,7 @@ impl Session {
 /// One run of the agent loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoopRecord {
+    // Wide: what a loop was reads off one value, and no two of these facts belong closer together.
     /// Its name.
     pub id: LoopId,
     /// What it was started with: agent, parent, continuation, configuration, metadata.

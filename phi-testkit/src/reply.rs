@@ -14,6 +14,7 @@ use crate::gate::Gate;
 /// Thinking comes first, then text, then the calls. Each comes in several deltas.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
+    // Wide: each field is one word of a script's line.
     thinking: String,
     signature: Option<String>,
     text: String,

@@ -27,6 +27,8 @@ mod clock;
 mod error;
 mod log;
 mod open;
+#[cfg(doctest)]
+mod readme;
 mod replay;
 mod run;
 

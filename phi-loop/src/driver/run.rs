@@ -72,16 +72,21 @@ const DELTAS_IN_A_ROW: u32 = 32;
 pub struct Run {
     machine: Machine,
     driver: Driver,
-    clock: Clock,
-    /// When the clock was looked at last.
-    now: DateTime<Utc>,
-    deltas_in_a_row: u32,
+    pace: Pace,
     /// The points that the hooks claim.
     points: Vec<Point>,
     in_flight: InFlight,
     outgoing: Outgoing,
     inbox: Inbox,
     failed: Option<JournalError>,
+}
+
+/// The clock, and how long nobody has looked at it.
+struct Pace {
+    clock: Clock,
+    /// When the clock was looked at last.
+    now: DateTime<Utc>,
+    deltas_in_a_row: u32,
 }
 
 /// What is on its way out: to the journal, to observers, to the caller.
@@ -114,9 +119,11 @@ impl Run {
             points: driver.hooks.points(),
             machine,
             driver,
-            now: clock.now(),
-            clock,
-            deltas_in_a_row: 0,
+            pace: Pace {
+                now: clock.now(),
+                clock,
+                deltas_in_a_row: 0,
+            },
             in_flight: InFlight::default(),
             outgoing: Outgoing::default(),
             inbox: Inbox {
@@ -182,8 +189,8 @@ impl Run {
     }
 
     pub(crate) fn input(&mut self, input: Input) -> Result<(), Rejected> {
-        self.now = self.clock.now();
-        self.machine.handle(self.now, input)
+        self.pace.now = self.pace.clock.now();
+        self.machine.handle(self.pace.now, input)
     }
 
     fn poll_next_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
@@ -322,14 +329,14 @@ impl Run {
             self.quietly(Input::Cancel);
             return Poll::Ready(());
         }
-        if self.deltas_in_a_row < DELTAS_IN_A_ROW
+        if self.pace.deltas_in_a_row < DELTAS_IN_A_ROW
             && self.inbox.commands.is_empty()
             && let Some(input) = self.in_flight.poll_model(cx)
         {
             self.take_from_model(input);
             return Poll::Ready(());
         }
-        self.deltas_in_a_row = 0;
+        self.pace.deltas_in_a_row = 0;
         if self.inbox.cancel.poll_take(cx) {
             self.quietly(Input::Cancel);
             return Poll::Ready(());
@@ -339,7 +346,10 @@ impl Run {
             self.outgoing.answers.push((answer, taken));
             return Poll::Ready(());
         }
-        let timeout = self.machine.next_timeout().map(|at| self.clock.instant(at));
+        let timeout = self
+            .machine
+            .next_timeout()
+            .map(|at| self.pace.clock.instant(at));
         if let Poll::Ready(input) = self.in_flight.poll(cx, timeout) {
             self.quietly(input);
             return Poll::Ready(());
@@ -356,8 +366,8 @@ impl Run {
     /// An increment needs no look at the clock: only its failure would be written down.
     fn take_from_model(&mut self, input: Input) {
         if matches!(input, Input::Delta(..)) {
-            self.deltas_in_a_row += 1;
-            drop(self.machine.handle(self.now, input));
+            self.pace.deltas_in_a_row += 1;
+            drop(self.machine.handle(self.pace.now, input));
         } else {
             self.quietly(input);
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{Scratch, at, full_session, session, started, tiny_session};
+use crate::scene::{Scratch, at, full_session, session, started, tiny_session};
 use phi_session::{Store, StoreError};
 use phi_types::{Event, EventKind, Recovered};
 
@@ -71,7 +71,7 @@ async fn every_cut_reads_as_the_events_before_it() {
 async fn every_cut_can_be_opened_and_goes_on() {
     let events: Vec<Event> = tiny_session(3);
     let next = {
-        let mut script = crate::common::Script::new();
+        let mut script = crate::scene::Script::new();
         script.start(7, None, phi_types::Continuation::Initial);
         script.events.pop().unwrap()
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use crate::common::{Scratch, Script, at, session, started};
+use crate::scene::{Scratch, Script, at, session, started};
 use phi_session::{JsonlStore, Store, StoreError, read_events};
 use phi_types::{Continuation, Event, EventKind, Extension, RawJson};
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{Scratch, full_session, session};
+use crate::scene::{Scratch, full_session, session};
 use phi_session::{JsonlStore, LoopRecord, Session, Store, load, read_events};
 
 fn golden(format: u32) -> PathBuf {

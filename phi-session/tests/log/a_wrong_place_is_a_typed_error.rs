@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::common::{Scratch, at, full_session, session, short_session, started};
+use crate::scene::{Scratch, at, full_session, session, short_session, started};
 use phi_session::{BadLine, Chain, JsonlStore, SessionFilter, Store, StoreError};
 use phi_types::{Event, SessionId};
 
@@ -315,7 +315,7 @@ async fn a_log_that_was_removed_under_the_writer_takes_no_more() {
 fn an_event_that_fits_no_line_changes_nothing() {
     let mut chain = Chain::new(SessionId::new("s1").unwrap(), 0);
     let mut buffer = b"before".to_vec();
-    let mut script = crate::common::Script::new();
+    let mut script = crate::scene::Script::new();
     let big = "x".repeat(phi_session::LINE_BYTES_MAX);
     script.fact(phi_types::EventKind::Extension(phi_types::Extension {
         namespace: big,

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::common::{Scratch, full_session, tiny_session};
+use crate::scene::{Scratch, full_session, tiny_session};
 use phi_session::StoreError;
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 

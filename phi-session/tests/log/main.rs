@@ -10,6 +10,6 @@ mod a_cut_loses_nothing_acknowledged;
 mod a_killed_writer_loses_nothing;
 mod a_log_of_every_format_loads_for_ever;
 mod a_wrong_place_is_a_typed_error;
-mod common;
 mod every_bit_flip_is_found;
+mod scene;
 mod the_record_is_a_fold_of_the_log;

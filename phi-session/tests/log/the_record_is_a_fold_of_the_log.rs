@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::common::{Scratch, Script, answer, call, full_session, loop_id, session, usage, user};
+use crate::scene::{Scratch, Script, answer, call, full_session, loop_id, session, usage, user};
 use phi_session::{
     IllegalSequence, MemoryStore, NoticeKind, Recorded, Session, SessionRecorder, Status, Store,
     load,
@@ -180,7 +180,7 @@ fn each_impossible_sequence_is_named() {
         recorder.record(last).unwrap_err()
     };
     let twice = refused(&|script| {
-        script.fact(EventKind::SessionStarted(crate::common::started()));
+        script.fact(EventKind::SessionStarted(crate::scene::started()));
     });
     assert_eq!(twice, IllegalSequence::SessionStartedTwice);
     let unstarted = refused(&|script| script.turn(1, 1, TurnTrigger::Prompt));
@@ -225,7 +225,7 @@ fn each_impossible_sequence_is_named() {
         script.events.clear();
         let started = phi_types::SessionStarted {
             format: 9,
-            ..crate::common::started()
+            ..crate::scene::started()
         };
         *script = Script::default();
         script.fact(EventKind::SessionStarted(started));
