@@ -1,0 +1,22 @@
+//! The driver on tokio: each module is named as the fact that it tests.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod facts;
+
+mod a_failed_append_starts_nothing;
+mod a_handle_speaks_to_a_run;
+mod a_provider_cannot_break_a_run;
+mod a_run_moves_only_when_it_is_pulled;
+mod a_tool_cannot_break_a_run;
+mod gates_fail_closed;
+mod hooks_combine_in_order;
+mod long_loops_and_wide_turns_work;
+mod observers_change_nothing;
