@@ -65,17 +65,19 @@ impl Asker {
 
 fn show(question: &ApprovalRequested) {
     let call = question.call.arguments.text();
-    let end = call.floor_char_boundary(SHOWN_BYTES_MAX);
-    let (shown, rest) = call.split_at(end);
+    let ends = call.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| *end <= SHOWN_BYTES_MAX).last();
+    let (shown, rest) = call.split_at(end.unwrap_or(0));
     to_stderr(&tame(&format!("{}\n  {shown}", question.question)));
     if !rest.is_empty() {
         to_stderr(&format!("  … {} more bytes are not shown", rest.len()));
     }
+    let name = tame(&question.call.name);
+    let choice = format!("[y]es, [n]o, [a]lways `{name}` in this run? ");
     let mut stderr = io::stderr().lock();
-    let name = tame(&question.call.name).into_owned();
+    let asked = stderr.write_all(choice.as_bytes());
     // Without a reader there is nobody to ask; the answer is then the end of the terminal.
-    if write!(stderr, "[y]es, [n]o, [a]lways `{name}` in this run? ").is_err() {}
-    if stderr.flush().is_err() {}
+    if asked.and_then(|()| stderr.flush()).is_err() {}
 }
 
 /// Reads a line on a thread of its own, which the end of the process does not wait for.

@@ -38,7 +38,7 @@ impl Session {
     pub(crate) async fn open(agent: &Agent, id: SessionId) -> Result<Self, SessionError> {
         let Some(store) = &agent.store else {
             let log = Log::Ephemeral(Arc::new(NewestLoop::default()));
-            return Ok(Self::new(agent, SessionRecorder::new(id), log));
+            return Ok(Self::new(agent, &SessionRecorder::new(id), log));
         };
         let started = SessionStarted {
             format: FORMAT,
@@ -49,12 +49,12 @@ impl Session {
         let writer = store.open_or_create(&id, started, now()).await?;
         let recorder = load(store.as_ref(), &id).await?;
         let log = Log::Stored(Arc::clone(store), writer);
-        let mut session = Self::new(agent, recorder, log);
+        let mut session = Self::new(agent, &recorder, log);
         session.end_unprompted_loop().await?;
         Ok(session)
     }
 
-    fn new(agent: &Agent, recorder: SessionRecorder, log: Log) -> Self {
+    fn new(agent: &Agent, recorder: &SessionRecorder, log: Log) -> Self {
         let record = recorder.session();
         let newest = record.newest_loop();
         let open = newest.filter(|newest| newest.outcome.is_none());

@@ -45,8 +45,7 @@ fn the_next_run_finishes_what_a_killed_one_began() {
 #[test]
 fn a_call_that_was_cut_off_and_must_not_run_twice_is_reported() {
     let scratch = Scratch::new();
-    let call =
-        r#"{"tool_calls":[{"name":"bash","arguments":{"command":"echo x >> count; while [ -e count ]; do sleep 0.1; done"}}]}"#;
+    let call = r#"{"tool_calls":[{"name":"bash","arguments":{"command":"echo x >> count; while [ -e count ]; do sleep 0.1; done"}}]}"#;
     let script = scratch.write("script.json", format!("[{call}]"));
     let mut command = scratch.command([
         "run",

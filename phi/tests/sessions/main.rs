@@ -1,0 +1,8 @@
+//! A session goes on, whatever ended the loop before.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where the tests do"
+)]
+
+mod a_loop_that_was_cut_off_is_resumed;
+mod a_session_continues_its_conversation;
