@@ -1,4 +1,10 @@
 //! The command line of phi: the binary `phi`.
+//!
+//! ```sh
+//! phi demo
+//! phi run --protocol anthropic-messages --model a-model "What does this project do?"
+//! phi sessions list
+//! ```
 
 mod arguments;
 mod ask;

@@ -17,11 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Reply::text("Cleaned up."),
     ]);
     let painted = Gate::new();
-    let agent = Agent::new(Arc::new(provider), "a-model").tool(ScriptedTool::gated(
-        "paint",
-        &painted,
-        "the wall is red",
-    ));
+    let tool = ScriptedTool::gated("paint", &painted, "the wall is red");
+    let agent = Agent::new(Arc::new(provider), "a-model").tool(tool.clone());
 
     let mut session = agent.session(SessionId::new("painter")?).await?;
     let mut run = session.prompt("Paint the wall.")?;
