@@ -5,12 +5,12 @@
 //! and its driver is not. The ratio of the two does not depend on the machine; it is 1 for a loop
 //! that never walks the past.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use benches::{CannedProvider, NoopTool, Pair, Subject, floor, prompt, replies, runtime};
+use benches::{
+    CannedProvider, NoopTool, Pair, Subject, conversation, floor, prompt, replies, runtime,
+};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use phi_types::{Entry, History, Transcript, UserMessage};
 
 fn history(criterion: &mut Criterion) {
     let runtime = runtime();
@@ -29,7 +29,7 @@ fn history(criterion: &mut Criterion) {
                 })
             });
         });
-        let transcript = Transcript::from_history(long(messages));
+        let transcript = conversation(messages);
         group.bench_function(BenchmarkId::new("phi", messages), |bencher| {
             bencher.iter_custom(|rounds| {
                 let ready = || Subject::prepare(transcript.clone(), vec![replies::text(1)]);
@@ -48,11 +48,6 @@ fn history(criterion: &mut Criterion) {
     for pair in pairs {
         eprintln!("{pair}");
     }
-}
-
-fn long(messages: usize) -> History {
-    let message = || Entry::User(Arc::new(UserMessage::text("m".repeat(1_024))));
-    (0..messages).map(|_| message()).collect()
 }
 
 criterion_group! {

@@ -27,4 +27,4 @@ pub use canned::CannedProvider;
 pub use floor::prompt;
 pub use noop::NoopTool;
 pub use pair::Pair;
-pub use subject::{Prepared, Subject, runtime};
+pub use subject::{Prepared, Subject, branches, conversation, runtime};

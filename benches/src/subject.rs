@@ -1,13 +1,15 @@
-//! The loop that is measured: phi-loop's driver without journal and hooks.
+//! What is measured: loops without journal and hooks, one or several.
 
 use std::sync::Arc;
 
+use phi_eval::{Branch, Evaluation};
 use phi_loop::{Driver, Finished, Run, Start};
-use phi_types::{Configuration, Delta, Limits, SessionId, Transcript};
+use phi_types::{Configuration, Delta, Entry, History, Limits, SessionId, Transcript, UserMessage};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::canned::CannedProvider;
 use crate::noop::NoopTool;
+use crate::replies;
 
 /// A loop that is ready to run.
 #[derive(Debug)]
@@ -81,6 +83,32 @@ impl Subject {
     pub fn finished(&self) -> Finished {
         self.run.finished()
     }
+}
+
+/// Makes an evaluation of branches that answer once each.
+///
+/// # Panics
+/// Never: the session id is valid.
+#[must_use]
+pub fn branches(transcript: Transcript, count: usize) -> Evaluation {
+    let branch = || {
+        let driver = Driver::new(Arc::new(CannedProvider::new(vec![replies::text(1)])));
+        let surface = driver.surface("", "canned");
+        Branch::new(driver, Configuration::default(), surface)
+    };
+    let session = SessionId::new("bench").expect("the name is valid");
+    Evaluation::new(session, transcript)
+        .branches((0..count).map(|_| branch()).collect())
+        .prompt("Begin.")
+        .at_once(count)
+}
+
+/// Makes a conversation of so many messages of 1 KB.
+#[must_use]
+pub fn conversation(messages: usize) -> Transcript {
+    let message = || Entry::User(Arc::new(UserMessage::text("m".repeat(1_024))));
+    let history: History = (0..messages).map(|_| message()).collect();
+    Transcript::from_history(history)
 }
 
 /// Makes the runtime of the benches: one thread, with timers.
