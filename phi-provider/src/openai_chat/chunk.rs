@@ -17,6 +17,7 @@ use super::lenient::{Count, Few, List, Object, Str};
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Chunk<'a> {
+    // Wide: a chunk of the service, with every field that some service sends.
     #[serde(borrow)]
     pub(super) id: Str<'a>,
     #[serde(borrow)]
@@ -254,6 +255,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Detail<'a> {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ReportedUsage {
+    // Wide: a report of the service, with every field that some service sends.
     pub(super) prompt_tokens: Count,
     pub(super) completion_tokens: Count,
     pub(super) total_tokens: Count,
