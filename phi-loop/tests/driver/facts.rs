@@ -1,6 +1,7 @@
 //! Starting runs and reading what they hand out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
@@ -44,12 +45,16 @@ pub(crate) fn done() -> Reply {
     Reply::text("Done.")
 }
 
-/// Everything that the run hands out until its end.
+/// Everything that the run hands out until its end. A run that never ends fails the test in time.
 pub(crate) async fn all(run: &mut Run) -> Vec<Update> {
     let mut updates = Vec::new();
-    while let Some(update) = run.next().await {
-        updates.push(update);
-    }
+    let pulled = async {
+        while let Some(update) = run.next().await {
+            updates.push(update);
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(120), pulled).await;
+    assert!(ended.is_ok(), "the run does not end: {updates:?}");
     updates
 }
 
