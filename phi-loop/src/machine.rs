@@ -339,10 +339,10 @@ impl Machine {
         let mut effects = Vec::new();
         match &self.state.phase {
             Phase::Calling(Calling {
-                stage: Stage::InFlight { seq, patch },
-                attempts,
+                stage: Stage::InFlight { .. },
+                ..
             }) => {
-                effects.extend(self.call_model(*seq, attempts.target, patch));
+                effects.extend(self.call_model());
             }
             Phase::Calling(Calling {
                 stage: Stage::Compacting { seq },

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use phi_types::{ModelPatch, Request, digest_of};
+use phi_types::{ModelPatch, Request, Surface, digest_of};
 
 use crate::state::State;
 
 /// Builds the request of the next model call, or of the one in flight.
-pub(crate) fn request(state: &State, target: u32, patch: &ModelPatch) -> Option<Request> {
-    let surface = state.transcript.surface();
+pub(crate) fn request(
+    state: &State,
+    surface: &Surface,
+    target: u32,
+    patch: &ModelPatch,
+) -> Option<Request> {
     let target = surface.models.get(usize::try_from(target).ok()?)?;
     let grace = state.counts.grace.is_some();
     let mut request = Request {

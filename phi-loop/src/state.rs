@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Configuration, EffectClass, Event, EventKind, IllegalEvent, LimitKind, LoopError, LoopId,
-    ModelPatch, Outcome, QueueId, Recovered, SessionId, StopCause, StopReason, Transcript,
-    TurnTrigger,
+    ModelPatch, Outcome, QueueId, Recovered, SessionId, StopCause, StopReason, Surface, Target,
+    Transcript, TurnTrigger,
 };
 
 use crate::calls::Calls;
@@ -88,8 +88,12 @@ pub(crate) struct Calling {
 pub(crate) enum Stage {
     /// The next attempt starts now or at this time.
     Due(Option<DateTime<Utc>>),
-    /// An attempt runs, with this patch.
-    InFlight { seq: u64, patch: ModelPatch },
+    /// An attempt runs, with this patch and on the surface as it was when it began.
+    InFlight {
+        seq: u64,
+        patch: ModelPatch,
+        surface: Surface,
+    },
     /// The view has to be made smaller first.
     Overflowed,
     /// It is being made smaller.
@@ -98,6 +102,22 @@ pub(crate) enum Stage {
     GivenUp(LoopError),
     /// The turn was cut short by the end of the loop.
     Cut,
+}
+
+impl Calling {
+    /// Returns the model of the attempt in flight, whatever has changed since it began.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        match &self.stage {
+            Stage::InFlight { surface, .. } => surface
+                .models
+                .get(usize::try_from(self.attempts.target).ok()?),
+            Stage::Due(_)
+            | Stage::Overflowed
+            | Stage::Compacting { .. }
+            | Stage::GivenUp(_)
+            | Stage::Cut => None,
+        }
+    }
 }
 
 /// What is counted, and what must not happen twice.

@@ -13,7 +13,8 @@ pub trait Journal: Send + Sync {
     /// Appends one batch, whole or not at all. When it returns, the batch survives a crash of the
     /// process.
     ///
-    /// **Cancel safety:** a dropped append may have written the batch; the driver never drops one.
+    /// **Cancel safety:** a dropped append may have written the batch or a part of it. The driver
+    /// drops one only with the whole run, and nothing of the batch was acted on then.
     ///
     /// # Errors
     /// [`JournalError`]: nothing of the batch may be relied on, and the loop ends.

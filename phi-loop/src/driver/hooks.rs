@@ -14,6 +14,9 @@ use phi_types::{
 /// its point. A gate (`before_*`) that fails, panics or takes too long fails closed. An observer
 /// (`after_*`) that does so is reported as [`crate::Update::HookFailed`] and changes nothing.
 ///
+/// Observers run one after the other, and the loop waits for them: while one runs, nothing but a
+/// cancel is looked at.
+///
 /// | method | when | may change | several combine | cannot take back |
 /// |---|---|---|---|---|
 /// | `before_model` | before each attempt is announced | the request of this attempt, or refuse it | patches in order, a refusal wins | earlier turns |

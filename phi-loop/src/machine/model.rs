@@ -49,8 +49,7 @@ impl Machine {
         error: Option<ProviderError>,
     ) -> Result<(), Rejected> {
         let calling = self.in_flight(effect)?;
-        let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
-        let target = self.state.transcript.surface().models.get(target).cloned();
+        let target = calling.target().cloned();
         // After the finish nothing is missing: an error there takes nothing away.
         let error = match (self.attempt.assembler.finish(), error) {
             (Some(_), _) => self.silent_overflow(target.as_ref().and_then(|it| it.window_tokens)),
@@ -141,8 +140,7 @@ impl Machine {
             interrupted: false,
             usage: assembler.usage(),
         };
-        let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
-        let target = self.state.transcript.surface().models.get(target);
+        let target = calling.target();
         let origin = target.map(phi_types::Target::origin).unwrap_or_default();
         let kind = match assembler.into_cancelled(origin) {
             Some(message) => EventKind::Message(MessageAdded {

@@ -143,12 +143,11 @@ impl Machine {
     fn after_apply(&mut self, event: &Event) {
         let seq = event.seq;
         match &event.kind {
-            EventKind::ModelStarted(started) => {
+            EventKind::ModelStarted(_) => {
                 self.attempt = Attempt::default();
                 self.deciding.model = None;
-                self.pending
-                    .effects
-                    .extend(self.call_model(seq, started.target, &started.patch));
+                let call = self.call_model();
+                self.pending.effects.extend(call);
             }
             EventKind::CompactionStarted(_) => self.pending.effects.push(self.compact(seq)),
             EventKind::ToolStarted(started) => {
@@ -169,11 +168,22 @@ impl Machine {
         }
     }
 
-    pub(super) fn call_model(&self, seq: u64, index: u32, patch: &ModelPatch) -> Option<Effect> {
-        let models = &self.state.transcript.surface().models;
-        let target = models.get(usize::try_from(index).ok()?)?.clone();
-        let request = request(&self.state, index, patch)?;
-        let id = self.effect_id(seq);
+    /// Builds the call of the attempt in flight.
+    pub(super) fn call_model(&self) -> Option<Effect> {
+        let Phase::Calling(calling) = &self.state.phase else {
+            return None;
+        };
+        let Stage::InFlight {
+            seq,
+            patch,
+            surface,
+        } = &calling.stage
+        else {
+            return None;
+        };
+        let (id, index) = (self.effect_id(*seq), calling.attempts.target);
+        let target = calling.target()?.clone();
+        let request = request(&self.state, surface, index, patch)?;
         Some(Effect::CallModel(CallModel {
             id,
             index,
@@ -223,7 +233,8 @@ impl Machine {
     pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
         let id = self.deciding.model?;
         let patch = ModelPatch::default();
-        let request = request(&self.state, calling.attempts.target, &patch)?;
+        let surface = self.state.transcript.surface();
+        let request = request(&self.state, surface, calling.attempts.target, &patch)?;
         Some(Effect::Decide(id, Subject::Model(request)))
     }
 

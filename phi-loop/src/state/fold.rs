@@ -57,6 +57,7 @@ impl State {
             EventKind::TurnEnded(_) => self.end_turn()?,
             EventKind::ModelStarted(started) => {
                 self.counts.offered.clone_from(&started.patch.tools);
+                let surface = self.transcript.surface().clone();
                 let calling = self.calling()?;
                 calling.attempts.started = started.attempt;
                 calling.attempts.target = started.target;
@@ -64,6 +65,7 @@ impl State {
                 calling.stage = Stage::InFlight {
                     seq: event.seq,
                     patch,
+                    surface,
                 };
             }
             EventKind::ModelFailed(failed) => self.fail_attempt(failed, event.at)?,
@@ -308,12 +310,13 @@ impl State {
     }
 
     fn add_cost(&mut self, usage: &Usage) {
-        if let Phase::Calling(calling) = &self.phase {
-            let target = usize::try_from(calling.attempts.target).unwrap_or(usize::MAX);
-            let target = self.transcript.surface().models.get(target);
-            if let Some(price) = target.and_then(|target| target.price) {
-                self.counts.cost_usd += price.cost_usd(usage);
-            }
+        let Phase::Calling(calling) = &self.phase else {
+            return;
+        };
+        // A compaction is billed like the first model, which made it or is nearest to what did.
+        let first = self.transcript.surface().models.first();
+        if let Some(price) = calling.target().or(first).and_then(|target| target.price) {
+            self.counts.cost_usd += price.cost_usd(usage);
         }
     }
 }
