@@ -1,4 +1,4 @@
-//! Does one piece of work once, for a profiler: `scripts/instructions` counts its instructions.
+//! Does one piece of work once, for a profiler: `benches/instructions` counts its instructions.
 //!
 //! `01_profile turn 1000 phi`: the work (`turn`, `stream`, `parallel`), its size, and who does it
 //! (`phi` or `floor`). The work alone runs inside `measured`.
