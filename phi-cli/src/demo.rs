@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use phi::session::{JsonlStore, read_events};
+use phi::session::{JsonlStore, Store as _, read_events};
 use phi::types::{Event, EventKind, SessionId, ToolEnding};
 use phi_testkit::{Reply, ScriptedCall, ScriptedProvider};
 
@@ -60,7 +60,9 @@ pub(crate) async fn demo(arguments: &DemoArguments) -> Result<Exit, Failure> {
     if matches!(done, Ok(Exit::Completed)) {
         done = check(&project);
     }
-    show_commands(&console.printer, &store, &id);
+    if matches!(store.exists(&id).await, Ok(true)) {
+        show_commands(&console.printer, &store, &id);
+    }
     if arguments.keep {
         let kept = scratch.keep();
         console.printer.say(&format!("kept {}", kept.display()));

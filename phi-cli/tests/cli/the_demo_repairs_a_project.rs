@@ -73,3 +73,18 @@ fn a_kept_project_passes_its_test() {
         .unwrap();
     assert!(test.status.success(), "{test:?}");
 }
+
+#[test]
+fn without_a_store_there_is_one_line_and_no_command() {
+    let scratch = Scratch::new();
+    let file = scratch.write("file", "");
+    let ran = Ran::of(
+        scratch
+            .command(["demo"])
+            .env("PHI_STORE", file)
+            .output()
+            .unwrap(),
+    );
+    assert!(ran.failure(2).contains("--store"), "{ran:?}");
+    assert!(!ran.err.contains(" sessions "), "{ran:?}");
+}
