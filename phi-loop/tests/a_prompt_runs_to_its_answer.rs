@@ -31,9 +31,6 @@ async fn the_log_restores_and_replays() {
             events.push(event);
         }
     }
-    for event in &events {
-        println!("{}", serde_json::to_string(event).unwrap());
-    }
     assert_eq!(run.finished().outcome, Outcome::Completed {});
     assert_eq!(journal.events(), events);
     let machine = replay(&Transcript::new(), &events).unwrap();

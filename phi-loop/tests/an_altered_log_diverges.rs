@@ -1,4 +1,9 @@
 //! Altering any field of any event of a finished loop makes its replay diverge.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod support;
 
@@ -39,7 +44,6 @@ fn every_field_of_every_event_is_covered() {
             }
         }
     }
-    println!("{altered} alterations of {} kinds", kinds.len());
     assert!(altered > 3_000 && kinds.len() >= 13, "{altered} {kinds:?}");
 }
 

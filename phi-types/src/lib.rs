@@ -22,6 +22,7 @@ mod configuration;
 mod delta;
 mod error;
 mod event;
+mod facts;
 mod history;
 mod id;
 mod journal;
@@ -41,13 +42,13 @@ pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
 };
 pub use error::{JournalError, ProviderError, ProviderErrorKind};
-pub use event::{
+pub use event::{Event, EventKind, FORMAT};
+pub use facts::{
     Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchSelected, BranchesStarted,
-    CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Event, EventKind, Extension,
-    FORMAT, ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded,
-    MessageQueued, ModelFailed, ModelStarted, Queue, Recovered, SessionEnded, SessionStarted,
-    SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded,
-    TurnStarted, TurnTrigger,
+    CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Extension, ForkedFrom,
+    LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, MessageQueued, ModelFailed,
+    ModelStarted, Queue, Recovered, SessionEnded, SessionStarted, SpawnedBy, StopCause,
+    StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::SurfaceChanged;
+use crate::facts::SurfaceChanged;
 use crate::history::{Entry, History};
 use crate::id::SessionId;
 use crate::json::RawJson;

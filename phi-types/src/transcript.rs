@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::event::{
-    CompactionBlock, Event, EventKind, MessageAdded, MessageQueued, Queue, ToolEnded,
-};
+use crate::event::{Event, EventKind};
+use crate::facts::{CompactionBlock, MessageAdded, MessageQueued, Queue, ToolEnded};
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
 use crate::message::{AssistantMessage, Message, UserMessage};

@@ -96,7 +96,7 @@ fn lines(log: &Log) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn rewrites_chain() {
+async fn each_rewrite_is_seen_by_the_next_hook() {
     let (provider, tool) = scripted();
     let log = Log::default();
     let decisions = vec![

@@ -1,0 +1,412 @@
+//! What each kind of event says.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::configuration::Configuration;
+use crate::error::ProviderError;
+use crate::id::{EffectId, LoopId, QueueId, SessionId};
+use crate::json::RawJson;
+use crate::message::{Message, UserMessage};
+use crate::outcome::{LimitKind, Outcome};
+use crate::request::{ModelPatch, Options, Target};
+use crate::tool::{EffectClass, ToolCall, ToolEnding, ToolResult, ToolSpec};
+use crate::usage::Usage;
+
+/// A session began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionStarted {
+    /// The version of the event format: [`FORMAT`].
+    pub format: u32,
+    /// The agent that the session belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Arc<str>>,
+    /// The call that spawned the session, where it is a sub-agent's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawned_by: Option<SpawnedBy>,
+    /// Where the session was forked from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkedFrom>,
+}
+
+/// The call that spawned a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpawnedBy {
+    /// The parent's session.
+    pub session: SessionId,
+    /// The tool call in it.
+    pub effect: EffectId,
+}
+
+/// Where a session was forked from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkedFrom {
+    /// The parent.
+    pub session: SessionId,
+    /// The position of the last event that both share.
+    pub position: u64,
+    /// The checksum of that event's line.
+    pub checksum: u32,
+}
+
+/// A session ended on purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionEnded {}
+
+/// Something was put right after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Recovered {
+    /// The log ended in a line that was never acknowledged; it was moved aside.
+    TornTail {
+        /// How many bytes were moved.
+        bytes: u64,
+        /// The name of the file beside the log that holds them now.
+        moved_to: String,
+    },
+    /// A loop goes on after its process ended: what was open is settled by the events that follow.
+    Restart {},
+}
+
+/// Several configurations run from one history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BranchesStarted {
+    /// The loops, in the order of their configurations.
+    pub loops: Vec<LoopId>,
+}
+
+/// One of the branches was chosen, or none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BranchSelected {
+    /// The loops that were compared.
+    pub loops: Vec<LoopId>,
+    /// The one that was chosen; `None` if no branch completed.
+    pub winner: Option<LoopId>,
+    /// The strategy that chose.
+    pub strategy: String,
+}
+
+/// A loop began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoopStarted {
+    /// The agent that runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Arc<str>>,
+    /// The loop whose conversation it continues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<LoopId>,
+    /// In which way it continues.
+    pub continuation: Continuation,
+    /// The policy that it runs under.
+    pub configuration: Configuration,
+    /// What the caller wants to find again, as an object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<RawJson>,
+}
+
+/// In which way a loop continues what was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuation {
+    /// Nothing was before.
+    Initial,
+    /// It follows the loop before.
+    Default,
+    /// It repeats the loop before.
+    Rerun,
+    /// It is one of several branches.
+    Branch,
+    /// It goes on after a compaction.
+    Compaction,
+}
+
+/// A loop ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoopEnded {
+    /// How.
+    pub outcome: Outcome,
+    /// Tokens of all its attempts.
+    pub usage: Usage,
+    /// A hash over everything that came into the loop and when, so that a replay notices a change
+    /// even in what no later request depends on.
+    pub inputs_digest: u64,
+}
+
+/// Somebody asked the loop to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequested {
+    /// In which way.
+    pub cause: StopCause,
+}
+
+/// In which way a loop is asked to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum StopCause {
+    /// At once: what runs is aborted. The outcome is cancelled.
+    Cancel {},
+    /// What runs may finish; nothing new starts. The outcome is aborted, with this reason.
+    Stop {
+        /// Why.
+        reason: String,
+    },
+    /// At once, because a limit was reached in mid-turn. The outcome names it.
+    Limit {
+        /// Which.
+        limit: LimitKind,
+    },
+}
+
+/// What the model is shown changed; the first one of a loop states everything.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SurfaceChanged {
+    /// The new system prompt; empty for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<Arc<str>>,
+    /// The new tools.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Arc<[ToolSpec]>>,
+    /// The new models: the first one, then those to fall back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Arc<[Target]>>,
+    /// The new options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<Arc<Options>>,
+}
+
+/// A limit is near: at least four fifths are used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LimitWarning {
+    /// Which.
+    pub limit: LimitKind,
+}
+
+/// The model repeats one call with the same arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopStuck {
+    /// The tool.
+    pub tool: Arc<str>,
+    /// How often in a row.
+    pub times: u32,
+}
+
+/// A turn began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnStarted {
+    /// The number of the turn in its loop, from 1. A grace turn has the number of the turn before.
+    pub index: u32,
+    /// Why.
+    pub trigger: TurnTrigger,
+}
+
+/// Why a turn began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnTrigger {
+    /// The user's prompt.
+    Prompt,
+    /// The caller wants the conversation continued without a prompt.
+    Continue,
+    /// The results of the turn before.
+    ToolResults,
+    /// A steering message.
+    Steering,
+    /// A follow-up message.
+    FollowUp,
+    /// The provider paused a long turn.
+    Pause,
+    /// A limit was reached and the model may wrap up.
+    Grace,
+}
+
+/// A turn ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnEnded {
+    /// The number of the turn in its loop.
+    pub index: u32,
+    /// Tokens of all its attempts.
+    pub usage: Usage,
+}
+
+/// A model is called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelStarted {
+    /// The number of the attempt in its turn, from 1, over all models.
+    pub attempt: u32,
+    /// The model: its place in the surface's list, from 0.
+    pub target: u32,
+    /// What a hook changes in this call.
+    #[serde(default, skip_serializing_if = "ModelPatch::is_empty")]
+    pub patch: ModelPatch,
+    /// A hash over the whole request: surface, view and patch.
+    pub request_digest: u64,
+}
+
+/// An attempt to call a model failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFailed {
+    /// The number of the attempt in its turn.
+    pub attempt: u32,
+    /// What went wrong.
+    pub error: ProviderError,
+    /// How far the attempt had come.
+    pub facts: AttemptFacts,
+    /// When the next attempt starts; `None` if there is none.
+    pub retry_at: Option<DateTime<Utc>>,
+}
+
+/// How far an attempt had come when it failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptFacts {
+    /// Whether output had been shown, which a user interface takes back.
+    pub output_seen: bool,
+    /// Whether the model had finished; then nothing is sent again.
+    pub finish_seen: bool,
+    /// Whether the process ended in between; such an attempt does not count as a failure.
+    pub interrupted: bool,
+    /// What was reported of tokens.
+    pub usage: Usage,
+}
+
+/// A message joined the conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageAdded {
+    /// The message.
+    pub message: Message,
+    /// The turn that it belongs to. A message that begins a turn precedes its [`TurnStarted`].
+    pub turn: u32,
+    /// The queue entry that it takes out of the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<QueueId>,
+}
+
+/// A message arrived and waits for its place.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MessageQueued {
+    /// Its id: a second one with this id is refused.
+    pub id: QueueId,
+    /// Which place it waits for.
+    pub queue: Queue,
+    /// The message.
+    pub message: Arc<UserMessage>,
+}
+
+/// The place that a message waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Queue {
+    /// Before the next model call; calls that have not started are skipped.
+    Steering,
+    /// When the loop would end.
+    FollowUp,
+}
+
+/// A tool call is run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolStarted {
+    /// The place of the call among the calls of its message, from 0.
+    pub index: u32,
+    /// The call as it will run.
+    pub call: Arc<ToolCall>,
+    /// What running it again would mean.
+    pub effect_class: EffectClass,
+}
+
+/// A tool call has its result, whether it ran or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolEnded {
+    /// The place of the call among the calls of its message, from 0.
+    pub index: u32,
+    /// The model's id of the call.
+    pub call_id: Arc<str>,
+    /// The `seq` of its [`ToolStarted`]; `None` if it never started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<u64>,
+    /// How it ended.
+    pub ending: ToolEnding,
+    /// What the model reads.
+    pub result: Arc<ToolResult>,
+    /// The session of the sub-agent that did the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<SessionId>,
+}
+
+/// Somebody is asked whether a call may run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalRequested {
+    /// The place of the call among the calls of its message, from 0.
+    pub index: u32,
+    /// The call as it would run: the answer is for exactly this.
+    pub call: Arc<ToolCall>,
+    /// What the person is told.
+    pub question: String,
+}
+
+/// The question whether a call may run was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalResolved {
+    /// The `seq` of the [`ApprovalRequested`].
+    pub request: u64,
+    /// The answer.
+    pub approval: Approval,
+}
+
+/// The answer to the question whether a call may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Approval {
+    /// It may.
+    Approved {},
+    /// It may not.
+    Denied {
+        /// Why, for the model to read.
+        reason: String,
+    },
+}
+
+/// The view is made smaller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactionStarted {
+    /// Entries of the view before.
+    pub entries: u64,
+}
+
+/// The view was made smaller, or could not be. With neither block nor error, the compaction was
+/// interrupted by the end of its process and starts again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompactionEnded {
+    /// What stands for what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<CompactionBlock>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Entries of the view after.
+    pub entries: u64,
+    /// Tokens that it took.
+    pub usage: Usage,
+}
+
+/// Entries of the view and what stands for them from now on. The log keeps the originals.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CompactionBlock {
+    /// The first entry that is replaced, from 0.
+    pub first: u64,
+    /// How many entries are replaced, at least one.
+    pub count: u64,
+    /// What stands for them.
+    pub replacement: Vec<Arc<UserMessage>>,
+}
+
+/// A fact of an upper layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extension {
+    /// Who defines the fact.
+    pub namespace: String,
+    /// What it is, inside the namespace.
+    pub name: String,
+    /// The fact.
+    pub data: RawJson,
+}
