@@ -1,5 +1,6 @@
 //! The calls of one turn: which have a result, which run, which wait.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,9 +10,13 @@ use phi_types::{AssistantMessage, EffectClass, ToolCall, ToolExecution};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Calls {
     slots: Vec<Slot>,
+    /// Every slot before this one has been decided about.
     first_pending: usize,
+    /// Every slot before this one has ended.
+    first_open: usize,
+    /// The calls that run, by the `seq` of their start, which is the order of their deadlines too.
+    running: BTreeMap<u64, u32>,
     busy: usize,
-    open: usize,
     decided: usize,
 }
 
@@ -51,13 +56,9 @@ impl Calls {
             .tool_calls()
             .map(|call| Slot::Pending(Arc::clone(call)))
             .collect();
-        let open = slots.len();
         Self {
             slots,
-            first_pending: 0,
-            busy: 0,
-            open,
-            decided: 0,
+            ..Self::default()
         }
     }
 
@@ -69,14 +70,28 @@ impl Calls {
         let Some(slot) = slot else { return false };
         let old = std::mem::replace(slot, new);
         self.busy = self.busy + usize::from(slot.is_busy()) - usize::from(old.is_busy());
-        self.open = self.open + usize::from(slot.is_open()) - usize::from(old.is_open());
         self.decided =
             self.decided + usize::from(slot.is_decided()) - usize::from(old.is_decided());
-        while matches!(
-            self.slots.get(self.first_pending),
-            Some(slot) if !matches!(slot, Slot::Pending(_))
-        ) {
+        if let Slot::Running(running) = old {
+            self.running.remove(&running.seq);
+        }
+        if let Slot::Running(running) = slot {
+            self.running.insert(running.seq, index);
+        }
+        let pending = |slot: &Slot| matches!(slot, Slot::Pending(_));
+        while self
+            .slots
+            .get(self.first_pending)
+            .is_some_and(|slot| !pending(slot))
+        {
             self.first_pending += 1;
+        }
+        while self
+            .slots
+            .get(self.first_open)
+            .is_some_and(|slot| !slot.is_open())
+        {
+            self.first_open += 1;
         }
         true
     }
@@ -100,9 +115,14 @@ impl Calls {
         self.slots.len()
     }
 
-    /// Iterates over all calls.
+    /// Iterates over the calls from the first one that has no result.
     pub(crate) fn slots(&self) -> impl Iterator<Item = (u32, &Slot)> {
-        (0..).zip(&self.slots)
+        self.slots_from(self.first_open)
+    }
+
+    fn slots_from(&self, first: usize) -> impl Iterator<Item = (u32, &Slot)> {
+        let index = u32::try_from(first).unwrap_or(u32::MAX);
+        (index..).zip(self.slots.get(first..).unwrap_or_default())
     }
 
     /// Iterates over the calls that somebody was asked about; costs nothing where there is none.
@@ -117,9 +137,7 @@ impl Calls {
 
     /// Iterates over the calls about which nothing was decided.
     pub(crate) fn pending(&self) -> impl Iterator<Item = (u32, &Arc<ToolCall>)> {
-        (0..)
-            .zip(&self.slots)
-            .skip(self.first_pending)
+        self.slots_from(self.first_pending)
             .filter_map(|(index, slot)| match slot {
                 Slot::Pending(call) => Some((index, call)),
                 Slot::Asking { .. }
@@ -130,23 +148,23 @@ impl Calls {
             })
     }
 
-    /// Iterates over the calls that run.
+    /// Iterates over the calls that run, in the order of their starts and so of their deadlines.
     pub(crate) fn running(&self) -> impl Iterator<Item = (u32, &Running)> {
-        (0..)
-            .zip(&self.slots)
-            .filter_map(|(index, slot)| match slot {
-                Slot::Running(running) => Some((index, running)),
-                Slot::Pending(_)
-                | Slot::Asking { .. }
-                | Slot::Approved(_)
-                | Slot::Refused(..)
-                | Slot::Ended => None,
+        self.running
+            .values()
+            .filter_map(|index| match self.get(*index) {
+                Some(Slot::Running(running)) => Some((*index, running)),
+                _ => None,
             })
     }
 
     /// Finds the call that runs under this `seq`.
     pub(crate) fn running_under(&self, seq: u64) -> Option<(u32, &Running)> {
-        self.running().find(|(_, running)| running.seq == seq)
+        let index = *self.running.get(&seq)?;
+        match self.get(index) {
+            Some(Slot::Running(running)) => Some((index, running)),
+            _ => None,
+        }
     }
 
     /// Finds the call that waits for the answer to this question.
@@ -159,16 +177,16 @@ impl Calls {
 
     /// Says whether every call has its result.
     pub(crate) fn all_ended(&self) -> bool {
-        self.open == 0
+        self.first_open == self.slots.len()
     }
 
     /// Says whether calls wait for an answer and nothing runs.
     pub(crate) fn only_asking(&self) -> bool {
         self.busy > 0
+            && self.running.is_empty()
             && self
-                .slots
-                .iter()
-                .all(|slot| !matches!(slot, Slot::Running(_) | Slot::Approved(_)))
+                .decided()
+                .all(|(_, slot)| !matches!(slot, Slot::Approved(_)))
     }
 
     /// Says whether the call may start now; `deciding` calls hold a place too.
@@ -185,10 +203,7 @@ impl Calls {
             ToolExecution::Parallel { max } => busy < cap(max),
             ToolExecution::Batched { size } => {
                 let group = usize::try_from(index).unwrap_or(usize::MAX) / cap(size) * cap(size);
-                self.slots
-                    .iter()
-                    .take(group)
-                    .all(|slot| matches!(slot, Slot::Ended))
+                self.first_open >= group
             }
         }
     }

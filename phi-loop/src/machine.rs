@@ -320,8 +320,8 @@ impl Machine {
             }) => *at,
             Phase::Settling { calls, .. } => calls
                 .running()
-                .filter_map(|(_, running)| running.deadline)
-                .min(),
+                .next()
+                .and_then(|(_, running)| running.deadline),
             Phase::Between { .. } | Phase::Calling(_) => None,
         };
         let wall = if self.state.waits_for_approval_only() || self.state.stop.is_some() {

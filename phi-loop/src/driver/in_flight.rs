@@ -1,5 +1,6 @@
 //! What a run has in flight: one model call, tool calls, decisions, each polled in place.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +27,8 @@ type ToolFuture = Abortable<BoxFuture<'static, (EffectId, ToolReport)>>;
 pub(crate) struct InFlight {
     model: Option<(EffectId, BoxStream<'static, Result<Delta, ProviderError>>)>,
     tools: FuturesUnordered<ToolFuture>,
-    tool_aborts: Vec<(EffectId, AbortHandle)>,
+    /// By the `seq` of the effect: a run has one loop.
+    tool_aborts: BTreeMap<u64, AbortHandle>,
     decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
     progress: Arc<Progress>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -78,7 +80,7 @@ impl InFlight {
             Arc::clone(&self.progress),
         );
         let (abort, registration) = AbortHandle::new_pair();
-        self.tool_aborts.push((id.clone(), abort));
+        self.tool_aborts.insert(id.seq, abort);
         let work: BoxFuture<'static, _> = Box::pin(async move { (id, report.await) });
         self.tools.push(Abortable::new(work, registration));
         None
@@ -107,8 +109,7 @@ impl InFlight {
         if self.model.as_ref().is_some_and(|(id, _)| id == effect) {
             self.model = None;
         }
-        if let Some(at) = self.tool_aborts.iter().position(|(id, _)| id == effect) {
-            let (_, abort) = self.tool_aborts.swap_remove(at);
+        if let Some(abort) = self.tool_aborts.remove(&effect.seq) {
             abort.abort();
             self.progress.forget(effect);
             if self.tool_aborts.is_empty() {
@@ -126,7 +127,7 @@ impl InFlight {
         while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
             // An aborted call has nothing to say.
             if let Ok((id, report)) = ended {
-                self.tool_aborts.retain(|(other, _)| *other != id);
+                self.tool_aborts.remove(&id.seq);
                 self.progress.forget(&id);
                 return Poll::Ready(Input::ToolEnded(id, report));
             }
