@@ -1,6 +1,6 @@
 //! A hash over everything that came into a loop, so that a replay notices every change of its log.
 
-use phi_types::{Event, EventKind, Message, digest_of};
+use phi_types::{AssistantMessage, Event, EventKind, Message, Origin, Usage, digest_of};
 
 use crate::calls::Slot;
 use crate::state::State;
@@ -14,12 +14,10 @@ impl State {
         let before = mix(mix(self.trace.inputs_digest, at), nanos);
         let content = match &event.kind {
             EventKind::Message(added) => match &added.message {
-                Message::Assistant(message) if message.parts.is_empty() => {
-                    digest_of(0, message.as_ref())
+                Message::Assistant(message) => {
+                    mix(self.transcript.history().digest(), digest_answer(message))
                 }
-                Message::User(_) | Message::Assistant(_) | Message::Extension(_) => {
-                    self.transcript.history().digest()
-                }
+                Message::User(_) | Message::Extension(_) => self.transcript.history().digest(),
             },
             // The result joins the history with the last of its turn.
             EventKind::ToolEnded(ended) => {
@@ -44,6 +42,46 @@ impl State {
         };
         mix(before, content)
     }
+}
+
+/// Hashes what an answer holds besides its parts.
+fn digest_answer(message: &AssistantMessage) -> u64 {
+    let Usage {
+        input_tokens,
+        cache_read_tokens,
+        cache_write_tokens,
+        output_tokens,
+        reasoning_tokens,
+    } = message.usage;
+    let counts = [
+        input_tokens,
+        cache_read_tokens,
+        cache_write_tokens,
+        output_tokens,
+        reasoning_tokens,
+    ];
+    let usage = counts.into_iter().fold(0, |hash, count| {
+        // A count that was not reported is another thing than zero.
+        mix(mix(hash, u64::from(count.is_some())), count.unwrap_or(0))
+    });
+    let Origin {
+        protocol,
+        provider,
+        model,
+        response_id,
+        response_model,
+    } = &message.origin;
+    let names = [
+        Some(&**protocol),
+        Some(&**provider),
+        Some(&**model),
+        response_id.as_deref(),
+        response_model.as_deref(),
+        message.stop_reason_raw.as_deref(),
+    ];
+    // A message without parts joins no history, so its parts count here.
+    let parts = message.parts.len() as u64;
+    digest_of(mix(usage, parts), &(message.stop_reason, names))
 }
 
 /// Mixes a word into a hash: the finaliser of SplitMix64.

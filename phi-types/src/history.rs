@@ -40,7 +40,7 @@ fn id_only<S: serde::Serializer>(call: &ToolCall, serializer: S) -> Result<S::Ok
 /// A conversation from its first entry to one of its entries.
 ///
 /// A clone is a fork: both sides share every entry and neither sees what the other appends.
-/// Equality compares length and [`History::digest`].
+/// Equality compares length and [`History::digest`], so it is about what a model reads.
 #[derive(Clone, Default)]
 pub struct History {
     head: Option<Arc<Node>>,
@@ -62,7 +62,7 @@ impl History {
 
     /// Appends one entry in constant time.
     pub fn push(&mut self, entry: Entry) {
-        let digest = digest_of(self.digest(), &entry);
+        let digest = digest_after(self.digest(), &entry);
         let len = self.len() + 1;
         let parent = self.head.take();
         self.head = Some(Arc::new(Node {
@@ -85,8 +85,9 @@ impl History {
         self.head.is_none()
     }
 
-    /// Returns the rolling hash over all entries (xxh64 of each entry's JSON, seeded by the one
-    /// before), which is the same on every machine.
+    /// Returns the rolling hash over what a model reads of all entries (xxh64 of its JSON, seeded by
+    /// the hash before), which is the same on every machine. Usage and origin of an answer are not
+    /// part of it.
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.head.as_ref().map_or(0, |node| node.digest)
@@ -170,6 +171,13 @@ impl Drop for Node {
         while let Some(mut node) = next.and_then(Arc::into_inner) {
             next = node.parent.take();
         }
+    }
+}
+
+fn digest_after(before: u64, entry: &Entry) -> u64 {
+    match entry {
+        Entry::Assistant(message) => digest_of(before, &("assistant", &message.parts)),
+        Entry::User(_) | Entry::Results(_) | Entry::Extension(_) => digest_of(before, entry),
     }
 }
 
