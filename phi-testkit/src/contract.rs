@@ -1,6 +1,6 @@
 //! What whoever implements a port of `phi-types` must keep, as functions that check it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum ProviderBreach {
     /// A part changed its nature.
     #[error(transparent)]
     Misplaced(#[from] MisplacedDelta),
-    /// The message is not one that would be accepted in the next request.
+    /// A call never got a name, which no provider accepts in the next request.
     #[error("a call of the message has no name")]
     NamelessCall,
     /// An error does not say what went wrong.
@@ -66,6 +66,8 @@ pub async fn provider(
     drop(dropped);
     let mut assembler = Assembler::new();
     let mut ended = HashSet::new();
+    // The calls, and whether each was given a name.
+    let mut named: HashMap<u32, bool> = HashMap::new();
     while let Some(item) = stream.next().await {
         let is_usage = matches!(item, Ok(Delta::Usage(_)));
         if assembler.finish().is_some() && !is_usage {
@@ -84,11 +86,18 @@ pub async fn provider(
         if let Delta::PartEnded(it) = &delta {
             ended.insert(it.part);
         }
+        match &delta {
+            Delta::ToolCall(it) => *named.entry(it.part).or_default() |= !it.name.is_empty(),
+            Delta::Arguments(it) => {
+                named.entry(it.part).or_default();
+            }
+            _ => {}
+        }
         assembler.push(&delta)?;
     }
     let message = assembler.into_message(Origin::default());
     let message = message.ok_or(ProviderBreach::NoEnding)?;
-    if message.tool_calls().any(|call| call.name.is_empty()) {
+    if named.values().any(|named| !named) {
         return Err(ProviderBreach::NamelessCall);
     }
     Ok(Ok(message))
