@@ -18,7 +18,7 @@ use crate::usage::Usage;
 /// A session began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStarted {
-    /// The version of the event format: [`FORMAT`].
+    /// The version of the event format: [`crate::FORMAT`].
     pub format: u32,
     /// The agent that the session belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
