@@ -262,8 +262,7 @@ impl Machine {
                 stage: Stage::Compacting { .. },
                 ..
             }) => {
-                let entries = u64::try_from(self.state.transcript.view().len());
-                let (entries, usage) = (entries.unwrap_or(u64::MAX), Usage::default());
+                let (entries, usage) = (self.state.view_entries(), Usage::default());
                 let ended = CompactionEnded {
                     block: None,
                     error: None,

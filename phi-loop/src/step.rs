@@ -113,7 +113,7 @@ impl State {
             ),
             Stage::Compacting { .. } => Step::Wait,
             Stage::Overflowed => {
-                let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
+                let entries = self.view_entries();
                 Step::Emit(EventKind::CompactionStarted(CompactionStarted { entries }))
             }
             Stage::Due(at) if at.is_some_and(|at| at > now) => Step::Wait,
@@ -218,9 +218,14 @@ impl State {
         self.tool_started(index, call)
     }
 
+    /// Counts the entries of the view.
+    pub(crate) fn view_entries(&self) -> u64 {
+        u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX)
+    }
+
     /// Records that the view could not be made smaller.
     pub(crate) fn compaction_failed(&self, error: String, usage: Usage) -> EventKind {
-        let entries = u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX);
+        let entries = self.view_entries();
         let error = Some(error);
         EventKind::CompactionEnded(CompactionEnded {
             block: None,

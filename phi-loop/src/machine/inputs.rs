@@ -221,7 +221,7 @@ impl Machine {
     /// A block lies inside the view, makes it smaller and parts no call from its result.
     fn check_block(&self, block: &CompactionBlock) -> Result<u64, String> {
         let view = self.state.transcript.view();
-        let len = u64::try_from(view.len()).unwrap_or(u64::MAX);
+        let len = self.state.view_entries();
         let end = block
             .first
             .checked_add(block.count)

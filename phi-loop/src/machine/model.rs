@@ -104,12 +104,7 @@ impl Machine {
     }
 
     fn failed(&self, calling: &Calling, error: ProviderError, now: DateTime<Utc>) -> ModelFailed {
-        let facts = AttemptFacts {
-            output_seen: self.attempt.assembler.has_output(),
-            finish_seen: self.attempt.assembler.finish().is_some(),
-            interrupted: false,
-            usage: self.attempt.assembler.usage(),
-        };
+        let facts = facts(&self.attempt.assembler);
         let targets = self.state.transcript.surface().models.len();
         let configuration = &self.state.configuration;
         let retry_at = match retry::plan(
@@ -134,12 +129,7 @@ impl Machine {
     /// Ends the attempt in flight: text that was shown is kept.
     pub(super) fn cut_attempt(&mut self, now: DateTime<Utc>, calling: &Calling) {
         let assembler = std::mem::replace(&mut self.attempt.assembler, Assembler::new());
-        let facts = AttemptFacts {
-            output_seen: assembler.has_output(),
-            finish_seen: assembler.finish().is_some(),
-            interrupted: false,
-            usage: assembler.usage(),
-        };
+        let facts = facts(&assembler);
         let target = calling.target();
         let origin = target.map(phi_types::Target::origin).unwrap_or_default();
         let kind = match assembler.into_cancelled(origin) {
@@ -177,5 +167,15 @@ impl Machine {
             Phase::Calling(calling) => Ok(calling.clone()),
             _ => Err(Rejected::NotOutstanding(effect.clone())),
         }
+    }
+}
+
+/// Says how far an attempt has come.
+fn facts(assembler: &Assembler) -> AttemptFacts {
+    AttemptFacts {
+        output_seen: assembler.has_output(),
+        finish_seen: assembler.finish().is_some(),
+        interrupted: false,
+        usage: assembler.usage(),
     }
 }
