@@ -7,13 +7,15 @@ mod event;
 mod messages;
 mod options;
 
+use std::time::SystemTime;
+
 use phi_types::{Identity, Request};
-use secrecy::SecretString;
 
 use self::decode::MessagesDecoder;
 use crate::body::BodyDecoder;
+use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
-use crate::wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, ResponseHead, Wire};
+use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 
 /// The name of the protocol.
 const PROTOCOL: &str = "anthropic-messages";
@@ -178,12 +180,15 @@ impl Wire for AnthropicMessages {
         }
     }
 
-    fn encode(&self, request: &Request) -> Result<HttpRequest, EncodeError> {
-        Ok(HttpRequest {
-            method: "POST",
-            url: self.url(),
-            headers: self.headers(),
-            body: self.body(request)?,
+    fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
+        Ok(Encoded {
+            request: HttpRequest {
+                method: "POST",
+                url: self.url(),
+                headers: self.headers(),
+                body: self.body(request)?,
+            },
+            losses: Vec::new(),
         })
     }
 
@@ -192,10 +197,13 @@ impl Wire for AnthropicMessages {
         Box::new(BodyDecoder::new(head, self.limits, protocol))
     }
 
-    fn authorize(&self, credential: &SecretString) -> AuthHeader {
-        AuthHeader {
-            name: "x-api-key",
-            value: credential.clone(),
-        }
+    fn authorize(
+        &self,
+        _request: &HttpRequest,
+        secret: &Secret,
+        _at: SystemTime,
+    ) -> Result<Vec<SecretHeader>, CredentialError> {
+        let header = secret.header(PROTOCOL, KeyHeader::Named("x-api-key"))?;
+        Ok(vec![header])
     }
 }

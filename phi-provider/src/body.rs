@@ -9,13 +9,16 @@ use serde_json::value::RawValue;
 
 use crate::classify::{classify, classify_reported};
 use crate::limits::{Capped, Limits};
-use crate::sse::{SseDecoder, SseEvent};
+use crate::sse::{SseDecoder, StreamEvent};
 use crate::wire::{Decoder, ResponseHead};
 
 /// What one protocol makes of the pieces of an answer.
 pub(crate) trait Protocol: Send {
+    /// How the body of an answer is cut into events.
+    const FRAMING: Framing = Framing::Events;
+
     /// Takes one event of a stream.
-    fn event(&mut self, event: SseEvent, deltas: &mut Vec<Delta>) -> Result<(), Fault>;
+    fn event(&mut self, event: StreamEvent<'_>, deltas: &mut Vec<Delta>) -> Result<(), Fault>;
 
     /// Takes an answer that came as one JSON value.
     fn whole(&mut self, body: &str, deltas: &mut Vec<Delta>) -> Result<(), Fault>;
@@ -25,6 +28,15 @@ pub(crate) trait Protocol: Send {
 
     /// Says whether the service has said that nothing more comes.
     fn is_over(&self) -> bool;
+}
+
+/// How the body of an answer is cut into events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// As an event stream, or as one JSON value: the first byte tells.
+    Events,
+    /// As one JSON value per line, unless the first line is no whole value: then as one value.
+    Lines,
 }
 
 /// Why a piece of an answer is none.
@@ -55,6 +67,10 @@ enum State {
     /// Nothing but white space came yet.
     Opening,
     Events(Box<SseDecoder>),
+    /// The first of what may be JSON lines.
+    FirstLine(Capped),
+    /// JSON values, one per line. It holds the line whose end did not come yet.
+    Lines(Capped),
     /// One JSON value.
     Whole(Capped),
     /// A body that is no answer. `refused` says that its nature and not its status tells.
@@ -96,9 +112,10 @@ impl<P: Protocol> BodyDecoder<P> {
         let before = bytes.iter().position(is_content).unwrap_or(bytes.len());
         let (_, content) = bytes.split_at(before);
         if let Some(first) = content.first() {
-            self.state = match first {
-                b'{' | b'[' => State::Whole(Capped::default()),
-                b'<' => State::Failed {
+            self.state = match (first, P::FRAMING) {
+                (b'{', Framing::Lines) => State::FirstLine(Capped::default()),
+                (b'{' | b'[', _) => State::Whole(Capped::default()),
+                (b'<', _) => State::Failed {
                     body: Vec::new(),
                     refused: true,
                 },
@@ -125,6 +142,29 @@ impl<P: Protocol> BodyDecoder<P> {
                     .event(event, deltas)
                     .map_err(|fault| error_of(head, fault))
             }),
+            State::FirstLine(line) => {
+                let end = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+                let (more, rest) = bytes.split_at(end);
+                line.extend(more, limits.body_bytes_max, "the body")?;
+                if !more.ends_with(b"\n") {
+                    return Ok(());
+                }
+                let line = mem::take(line);
+                let text = String::from_utf8_lossy(line.as_slice());
+                if is_cut(&text) {
+                    self.state = State::Whole(line);
+                } else {
+                    let taken = protocol.event(event_of_line(&text), deltas);
+                    taken.map_err(|fault| error_of(head, fault))?;
+                    self.state = State::Lines(Capped::default());
+                }
+                self.take(rest, deltas)
+            }
+            State::Lines(partial) => push_lines(partial, bytes, *limits, |line| {
+                protocol
+                    .event(event_of_line(line), deltas)
+                    .map_err(|fault| error_of(head, fault))
+            }),
             State::Whole(body) => body.extend(bytes, limits.body_bytes_max, "the body"),
             State::Failed { body, .. } => {
                 let room = limits.error_bytes_max.saturating_sub(body.len());
@@ -138,6 +178,14 @@ impl<P: Protocol> BodyDecoder<P> {
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         match mem::replace(&mut self.state, State::Ended) {
             State::Opening | State::Events(_) => self.close(deltas),
+            State::FirstLine(last) | State::Lines(last) => {
+                let line = String::from_utf8_lossy(last.as_slice());
+                if !line.trim().is_empty() && !is_cut(&line) {
+                    let taken = self.protocol.event(event_of_line(&line), deltas);
+                    taken.map_err(|fault| error_of(&self.head, fault))?;
+                }
+                self.close(deltas)
+            }
             State::Whole(body) => {
                 let body = String::from_utf8_lossy(body.as_slice());
                 let body = body.trim_start_matches('\u{feff}');
@@ -191,7 +239,43 @@ impl<P: Protocol> Decoder for BodyDecoder<P> {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.state, State::Events(_)) && self.protocol.is_over()
+        let is_stream = matches!(self.state, State::Events(_) | State::Lines(_));
+        is_stream && self.protocol.is_over()
+    }
+}
+
+/// Takes the next bytes of JSON lines and hands each value that they complete to `each`.
+fn push_lines(
+    partial: &mut Capped,
+    bytes: &[u8],
+    limits: Limits,
+    mut each: impl FnMut(&str) -> Result<(), ProviderError>,
+) -> Result<(), ProviderError> {
+    let mut rest = bytes;
+    while let Some(at) = memchr::memchr(b'\n', rest) {
+        let (line, after) = rest.split_at(at);
+        rest = after.strip_prefix(b"\n").unwrap_or(after);
+        let held;
+        let line = if partial.is_empty() {
+            line
+        } else {
+            partial.extend(line, limits.line_bytes_max, "a line")?;
+            held = mem::take(partial);
+            held.as_slice()
+        };
+        let line = String::from_utf8_lossy(line);
+        if !line.trim().is_empty() {
+            each(&line)?;
+        }
+    }
+    partial.extend(rest, limits.line_bytes_max, "a line")
+}
+
+/// A line has no name: what it is stands in its value.
+fn event_of_line(data: &str) -> StreamEvent<'_> {
+    StreamEvent {
+        name: "message",
+        data,
     }
 }
 

@@ -13,6 +13,8 @@ use futures_core::stream::BoxStream;
 use phi_types::{Delta, ProviderError, ProviderErrorKind, Request};
 use tokio::time::{Instant, Sleep};
 
+use crate::credential::SecretHeader;
+use crate::http_credential::scrub;
 use crate::http_keep_alive::KeepAlive;
 use crate::http_provider::Shared;
 use crate::transport::{HttpResponse, TransportError};
@@ -22,6 +24,8 @@ use crate::wire::{Decoder, ResponseHead};
 pub(crate) struct Call {
     shared: Arc<Shared>,
     host: String,
+    /// What no message may show.
+    secrets: Vec<SecretHeader>,
     phase: Phase,
     /// What was decoded and not handed out yet: what one piece of the body says.
     deltas: VecDeque<Delta>,
@@ -77,6 +81,7 @@ impl Call {
         Self {
             shared,
             host: String::new(),
+            secrets: Vec::new(),
             phase: Phase::Ready(Box::new(request)),
             deltas: VecDeque::new(),
             decoded: Vec::new(),
@@ -96,10 +101,11 @@ impl Call {
             ));
         }
         let shared = Arc::clone(&self.shared);
-        let request = shared.wire.encode(request)?;
+        let request = shared.wire.encode(request)?.request;
         self.host = host_of(&request.url).to_owned();
         let until = Instant::now() + shared.timeouts.first_byte;
-        let secrets = shared.secrets();
+        let secrets = shared.secrets(&request)?;
+        self.secrets.clone_from(&secrets);
         let transport = Arc::clone(&shared.transport);
         let response = Box::pin(async move { transport.send(request, secrets).await });
         Ok(Phase::Sending { response, until })
@@ -325,7 +331,7 @@ impl Stream for Call {
             }
             if let Some(mut error) = call.error.take() {
                 call.phase = Phase::Over;
-                error.message = call.shared.scrub(&error.message);
+                error.message = scrub(&error.message, call.secrets.iter().map(|it| &it.value));
                 return Poll::Ready(Some(Err(error)));
             }
             match std::mem::replace(&mut call.phase, Phase::Over) {

@@ -2,6 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::credential::CredentialError;
+
 /// The credential of a service. Its `Debug` does not show the key.
 #[derive(Debug, Clone)]
 pub enum Credential {
@@ -9,27 +11,6 @@ pub enum Credential {
     Anonymous,
     /// A key that does not change.
     Key(SecretString),
-}
-
-/// Says why there is no credential.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CredentialError {
-    /// Nothing was given.
-    #[error("there is no key for the service: set {source_name}")]
-    Missing {
-        /// Where the key was looked for, as the name of a variable.
-        source_name: String,
-    },
-    /// What was given cannot be a key.
-    #[error(
-        "the key in {source_name} holds a space, a line end or a character beyond ASCII: a key of a \
-         service has none; copy it again"
-    )]
-    Unsendable {
-        /// Where the key was found.
-        source_name: String,
-    },
 }
 
 impl Credential {

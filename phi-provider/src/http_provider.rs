@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures_core::stream::BoxStream;
 use phi_types::{Delta, Identity, Provider, ProviderError, Request};
 use secrecy::SecretString;
 
+use crate::credential::{CredentialError, Secret, SecretHeader};
 use crate::http_call::Call;
-use crate::http_credential::{Credential, scrub};
+use crate::http_credential::Credential;
 use crate::http_timeouts::Timeouts;
-use crate::transport::{SecretHeader, Transport};
-use crate::wire::Wire;
+use crate::transport::Transport;
+use crate::wire::{HttpRequest, Wire};
 
 /// The most bytes of one answer unless told otherwise.
 const BODY_BYTES_MAX: u64 = 1 << 30;
@@ -104,19 +106,19 @@ impl HttpProvider {
 
 impl Shared {
     /// Returns the headers that no message may show.
-    pub(crate) fn secrets(&self) -> Vec<SecretHeader> {
-        let mut secrets = Vec::with_capacity(1 + self.headers.len());
-        if let Credential::Key(key) = &self.credential {
-            secrets.push(self.wire.authorize(key).into());
-        }
+    pub(crate) fn secrets(
+        &self,
+        request: &HttpRequest,
+    ) -> Result<Vec<SecretHeader>, CredentialError> {
+        let mut secrets = match &self.credential {
+            Credential::Anonymous => Vec::new(),
+            Credential::Key(key) => {
+                let secret = Secret::Key(key.clone());
+                self.wire.authorize(request, &secret, SystemTime::now())?
+            }
+        };
         secrets.extend(self.headers.iter().cloned());
-        secrets
-    }
-
-    /// Takes every secret out of a message.
-    pub(crate) fn scrub(&self, message: &str) -> String {
-        let secrets = self.secrets();
-        scrub(message, secrets.iter().map(|it| &it.value))
+        Ok(secrets)
     }
 }
 

@@ -18,7 +18,8 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 use secrecy::ExposeSecret;
 
-use crate::transport::{HttpResponse, SecretHeader, Transport, TransportError};
+use crate::credential::SecretHeader;
+use crate::transport::{HttpResponse, Transport, TransportError};
 use crate::wire::{HttpRequest, ResponseHead};
 
 /// Sends requests by reqwest. A clone shares its connections.

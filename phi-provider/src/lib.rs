@@ -28,12 +28,21 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "openai-chat")]
+mod azure;
+#[cfg(feature = "bedrock")]
+pub mod bedrock;
+#[cfg(feature = "wires")]
 mod body;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "wires")]
 mod classify;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "cohere")]
+pub mod cohere;
+mod credential;
+#[cfg(feature = "wires")]
 mod error_body;
+#[cfg(feature = "gemini")]
+pub mod gemini;
 #[cfg(feature = "transport")]
 mod http_call;
 #[cfg(feature = "transport")]
@@ -47,25 +56,35 @@ mod http_timeouts;
 #[cfg(feature = "http")]
 mod http_transport;
 mod limits;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "wires")]
 mod object;
+#[cfg(feature = "ollama")]
+pub mod ollama;
 #[cfg(feature = "openai-chat")]
 pub mod openai_chat;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#[cfg(feature = "openai-responses")]
+pub mod openai_responses;
+#[cfg(feature = "wires")]
 mod retry_after;
+#[cfg(feature = "wires")]
+mod rope;
 mod sse;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod surrogates;
-#[cfg(any(feature = "anthropic", feature = "openai-chat"))]
 mod tool_ids;
+pub mod translate;
 #[cfg(feature = "transport")]
 mod transport;
+#[cfg(feature = "vertex")]
+pub mod vertex;
+#[cfg(feature = "wires")]
+mod view_writer;
 mod wire;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
 #[cfg(feature = "transport")]
-pub use http_credential::{Credential, CredentialError};
+pub use http_credential::Credential;
 #[cfg(feature = "transport")]
 pub use http_provider::HttpProvider;
 #[cfg(feature = "transport")]
@@ -73,7 +92,8 @@ pub use http_timeouts::Timeouts;
 #[cfg(feature = "http")]
 pub use http_transport::{HttpOptions, HttpTransport, Proxies};
 pub use limits::Limits;
-pub use sse::{SseDecoder, SseEvent};
+pub use sse::{SseDecoder, StreamEvent};
+pub use translate::translate;
 #[cfg(feature = "transport")]
-pub use transport::{HttpResponse, SecretHeader, Transport, TransportError};
-pub use wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, ResponseHead, Wire};
+pub use transport::{HttpResponse, Transport, TransportError};
+pub use wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};

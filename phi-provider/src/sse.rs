@@ -1,40 +1,35 @@
 //! Frames an event stream: bytes cut anywhere become whole events.
 
-use std::convert::Infallible;
+use std::borrow::Cow;
 use std::fmt;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
-use eventsource_stream::EventStream;
-use futures_core::Stream;
-use phi_types::{ProviderError, ProviderErrorKind};
+use phi_types::ProviderError;
 
 use crate::limits::{Capped, Limits, too_long};
 
-/// One event of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SseEvent {
+/// One event of a streamed body, which lives as long as the call that it is handed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamEvent<'a> {
     /// The field `event`, or `message` where the stream names none.
-    pub name: String,
+    pub name: &'a str,
     /// The lines of the field `data`, joined by line feeds.
-    pub data: String,
+    pub data: &'a str,
 }
 
 /// Frames the bytes of an event stream, whose pieces may be cut anywhere.
 ///
-/// The parser is `eventsource-stream`. This guard stands before it: it strips a leading byte order
-/// mark (the parser panics on one), replaces invalid UTF-8, caps lines and events, and hands over
-/// exactly one whole line at a time, because the parser scans its buffer again with every piece.
-/// The cost is linear in the bytes, whatever their shape.
+/// It follows the chapter on interpreting an event stream of the WHATWG standard for server-sent
+/// events, without reconnection: `id` and `retry` are read over. Invalid UTF-8 is replaced, and
+/// lines and events have a limit. The cost is linear in the bytes, whatever their shape. An event
+/// whose lines arrived in one piece is handed out without a copy.
 ///
 /// An event that is not closed by an empty line when the stream ends is no event.
 pub struct SseDecoder {
     limits: Limits,
-    parser: EventStream<Lines>,
-    slot: Arc<Mutex<Slot>>,
     /// The beginning of a line whose end did not come yet.
     partial: Capped,
+    /// The fields of the event whose end did not come yet, as far as earlier pieces held them.
+    kept: Fields,
     /// Bytes of the lines since the last empty line.
     event_bytes: usize,
     /// The last line ended with a carriage return: a line feed right after it belongs to it.
@@ -42,78 +37,34 @@ pub struct SseDecoder {
     before_first_line: bool,
 }
 
-/// The line on its way to the parser, and the memory of the one before it.
+/// The fields of one event, in memory of their own.
 #[derive(Debug, Default)]
-struct Slot {
-    line: Option<Vec<u8>>,
-    spare: Vec<u8>,
-    #[cfg(test)]
-    handed_over: Vec<usize>,
+struct Fields {
+    name: Vec<u8>,
+    data: Vec<u8>,
+    /// A field `data` was there, perhaps an empty one.
+    has_data: bool,
 }
 
-/// The source of the parser: the line in the slot, then nothing for now.
-struct Lines(Arc<Mutex<Slot>>);
-
-impl Stream for Lines {
-    type Item = Result<Line, Infallible>;
-
-    fn poll_next(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match lock(&self.0).line.take() {
-            Some(bytes) => Poll::Ready(Some(Ok(Line {
-                bytes,
-                slot: Arc::clone(&self.0),
-            }))),
-            None => Poll::Pending,
-        }
-    }
-}
-
-/// A line in the hands of the parser, which copies it; its memory goes back to the slot.
-struct Line {
-    bytes: Vec<u8>,
-    slot: Arc<Mutex<Slot>>,
-}
-
-impl AsRef<[u8]> for Line {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        const SPARE_BYTES_MAX: usize = 64 << 10;
-        if self.bytes.capacity() <= SPARE_BYTES_MAX {
-            let mut bytes = std::mem::take(&mut self.bytes);
-            bytes.clear();
-            lock(&self.slot).spare = bytes;
-        }
-    }
-}
-
-fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+/// The fields of one event that stand in the piece at hand.
+#[derive(Debug, Default)]
+struct Borrowed<'b> {
+    name: Option<&'b [u8]>,
+    data: Option<&'b [u8]>,
 }
 
 impl SseDecoder {
     /// Makes a decoder at the beginning of a stream.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let slot = Arc::default();
-        let mut decoder = Self {
+        Self {
             limits,
-            parser: EventStream::new(Lines(Arc::clone(&slot))),
-            slot,
             partial: Capped::default(),
+            kept: Fields::default(),
             event_bytes: 0,
             after_return: false,
             before_first_line: true,
-        };
-        // The parser looks for a byte order mark in the first piece, and panics where it finds
-        // one: a comment in that place lets nothing from outside come first.
-        let nothing = decoder.parse(b":");
-        debug_assert!(matches!(nothing, Ok(None)), "a comment is no event");
-        decoder
+        }
     }
 
     /// Takes the next bytes and hands every event that they complete to `each`.
@@ -124,8 +75,10 @@ impl SseDecoder {
     pub fn push(
         &mut self,
         mut bytes: &[u8],
-        mut each: impl FnMut(SseEvent) -> Result<(), ProviderError>,
+        mut each: impl FnMut(StreamEvent<'_>) -> Result<(), ProviderError>,
     ) -> Result<(), ProviderError> {
+        let line_bytes_max = self.limits.line_bytes_max;
+        let mut borrowed = Borrowed::default();
         while !bytes.is_empty() {
             if std::mem::take(&mut self.after_return)
                 && let Some(rest) = bytes.strip_prefix(b"\n")
@@ -133,73 +86,119 @@ impl SseDecoder {
                 bytes = rest;
                 continue;
             }
-            let line_bytes_max = self.limits.line_bytes_max;
             let Some((line, end, rest)) = split_line(bytes) else {
-                return self.partial.extend(bytes, line_bytes_max, "a line");
+                self.partial.extend(bytes, line_bytes_max, "a line")?;
+                break;
             };
             self.after_return = end == b'\r';
             bytes = rest;
-            let event = if self.partial.is_empty() {
+            if self.partial.is_empty() {
                 if line.len() > line_bytes_max {
                     return Err(too_long("a line", line_bytes_max));
                 }
-                self.line(line)?
+                self.line(line, &mut borrowed, &mut each)?;
             } else {
                 self.partial.extend(line, line_bytes_max, "a line")?;
+                self.kept.keep(&mut borrowed);
                 let mut whole = std::mem::take(&mut self.partial);
-                let event = self.line(whole.as_slice())?;
+                let mut from_whole = Borrowed::default();
+                self.line(whole.as_slice(), &mut from_whole, &mut each)?;
+                self.kept.keep(&mut from_whole);
                 whole.clear();
                 self.partial = whole;
-                event
-            };
-            if let Some(event) = event {
-                each(event)?;
             }
         }
+        self.kept.keep(&mut borrowed);
         Ok(())
     }
 
     /// Takes one whole line without its end.
-    fn line(&mut self, mut line: &[u8]) -> Result<Option<SseEvent>, ProviderError> {
+    fn line<'b>(
+        &mut self,
+        mut line: &'b [u8],
+        borrowed: &mut Borrowed<'b>,
+        each: &mut impl FnMut(StreamEvent<'_>) -> Result<(), ProviderError>,
+    ) -> Result<(), ProviderError> {
         if std::mem::take(&mut self.before_first_line) {
             line = line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line);
         }
         if line.is_empty() {
             self.event_bytes = 0;
-        } else if line.starts_with(b":") {
-            return Ok(None);
+            return self.kept.hand_out(std::mem::take(borrowed), each);
         }
+        let (field, value) = match memchr::memchr(b':', line) {
+            Some(0) => return Ok(()),
+            Some(at) => {
+                let (field, value) = line.split_at(at);
+                let value = value.strip_prefix(b":").unwrap_or(value);
+                (field, value.strip_prefix(b" ").unwrap_or(value))
+            }
+            None => (line, [].as_slice()),
+        };
         self.event_bytes += line.len();
         if self.event_bytes > self.limits.event_bytes_max {
             return Err(too_long("an event", self.limits.event_bytes_max));
         }
-        self.parse(line)
+        match field {
+            b"data" if borrowed.data.is_none() && !self.kept.has_data => {
+                borrowed.data = Some(value);
+            }
+            b"data" => {
+                self.kept.keep(borrowed);
+                self.kept.add_data(value);
+            }
+            b"event" => borrowed.name = Some(value),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Fields {
+    /// Copies what stands in a piece that is about to go.
+    fn keep(&mut self, borrowed: &mut Borrowed<'_>) {
+        if let Some(name) = borrowed.name.take() {
+            self.name.clear();
+            self.name.extend_from_slice(name);
+        }
+        if let Some(data) = borrowed.data.take() {
+            self.add_data(data);
+        }
     }
 
-    /// Hands one line over and takes the event that it may complete.
-    fn parse(&mut self, line: &[u8]) -> Result<Option<SseEvent>, ProviderError> {
-        let text = String::from_utf8_lossy(line);
-        {
-            let mut slot = lock(&self.slot);
-            let mut owned = std::mem::take(&mut slot.spare);
-            owned.extend_from_slice(text.as_bytes());
-            owned.push(b'\n');
-            #[cfg(test)]
-            slot.handed_over.push(owned.len());
-            slot.line = Some(owned);
+    fn add_data(&mut self, data: &[u8]) {
+        if std::mem::replace(&mut self.has_data, true) {
+            self.data.push(b'\n');
         }
-        let mut context = Context::from_waker(Waker::noop());
-        match Pin::new(&mut self.parser).poll_next(&mut context) {
-            Poll::Pending | Poll::Ready(None) => Ok(None),
-            Poll::Ready(Some(Ok(event))) => Ok(Some(SseEvent {
-                name: event.event,
-                data: event.data,
-            })),
-            Poll::Ready(Some(Err(error))) => {
-                let message = format!("a line is not of an event stream: {error}");
-                Err(ProviderError::new(ProviderErrorKind::Protocol, message))
-            }
-        }
+        self.data.extend_from_slice(data);
+    }
+
+    /// Ends the event. One without data is none.
+    fn hand_out(
+        &mut self,
+        borrowed: Borrowed<'_>,
+        each: &mut impl FnMut(StreamEvent<'_>) -> Result<(), ProviderError>,
+    ) -> Result<(), ProviderError> {
+        const KEPT_BYTES_MAX: usize = 64 << 10;
+        let handed = if self.has_data || borrowed.data.is_some() {
+            let name = borrowed.name.unwrap_or(&self.name);
+            let name = match name {
+                b"" => Cow::Borrowed("message"),
+                name => String::from_utf8_lossy(name),
+            };
+            let data = String::from_utf8_lossy(borrowed.data.unwrap_or(&self.data));
+            each(StreamEvent {
+                name: &name,
+                data: &data,
+            })
+        } else {
+            Ok(())
+        };
+        self.name.clear();
+        self.data.clear();
+        self.data.shrink_to(KEPT_BYTES_MAX);
+        self.has_data = false;
+        handed
     }
 }
 
@@ -230,7 +229,7 @@ mod tests {
         for piece in pieces {
             decoder
                 .push(piece, |event| {
-                    events.push((event.name, event.data));
+                    events.push((event.name.to_owned(), event.data.to_owned()));
                     Ok(())
                 })
                 .unwrap();
@@ -300,38 +299,5 @@ mod tests {
             let error = run("data: 0123456789\ndata: abcd\n\n", size).unwrap_err();
             assert!(error.message.starts_with("an event is longer"), "{error}");
         }
-    }
-
-    /// Runs pieces and returns the lengths of what the parser was handed, without the first.
-    fn handed_over(pieces: &mut dyn Iterator<Item = &[u8]>) -> (usize, Vec<usize>) {
-        let mut decoder = SseDecoder::new(Limits::default());
-        let mut events = 0;
-        for piece in pieces {
-            decoder
-                .push(piece, |_| {
-                    events += 1;
-                    Ok(())
-                })
-                .unwrap();
-        }
-        let mut slot = decoder.slot.lock().unwrap();
-        (events, slot.handed_over.split_off(1))
-    }
-
-    #[test]
-    fn the_parser_is_handed_each_line_once_and_whole() {
-        let long = format!("data: {}\n\n", "x".repeat(8 << 20));
-        let (events, lines) = handed_over(&mut long.as_bytes().chunks(1 << 10));
-        assert_eq!((events, lines), (1, vec![(8 << 20) + 7, 1]));
-
-        let many = "data: x\n\n".repeat(100_000);
-        let (events, lines) = handed_over(&mut std::iter::once(many.as_bytes()));
-        assert_eq!((events, lines.len()), (100_000, 200_000));
-        assert_eq!(lines.iter().sum::<usize>(), many.len());
-
-        let lines_of_one = format!("{}\n", "data: x\n".repeat(100_000));
-        let (events, lines) = handed_over(&mut std::iter::once(lines_of_one.as_bytes()));
-        assert_eq!((events, lines.len()), (1, 100_001));
-        assert_eq!(lines.iter().sum::<usize>(), lines_of_one.len());
     }
 }

@@ -1,6 +1,5 @@
 //! The port that carries one HTTP request out and a stream of bytes back.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,9 +7,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use phi_types::{ProviderError, ProviderErrorKind};
-use secrecy::SecretString;
 
-use crate::wire::{AuthHeader, HttpRequest, ResponseHead};
+use crate::credential::SecretHeader;
+use crate::wire::{HttpRequest, ResponseHead};
 
 /// Sends one HTTP request and hands the body of the answer out as it arrives.
 ///
@@ -47,24 +46,6 @@ impl fmt::Debug for HttpResponse {
         f.debug_struct("HttpResponse")
             .field("head", &self.head)
             .finish_non_exhaustive()
-    }
-}
-
-/// A header whose value is nobody's business: its `Debug` does not show it.
-#[derive(Debug, Clone)]
-pub struct SecretHeader {
-    /// The name in lower case.
-    pub name: Cow<'static, str>,
-    /// The value.
-    pub value: SecretString,
-}
-
-impl From<AuthHeader> for SecretHeader {
-    fn from(header: AuthHeader) -> Self {
-        Self {
-            name: Cow::Borrowed(header.name),
-            value: header.value,
-        }
     }
 }
 

@@ -1,30 +1,44 @@
 //! What a wire is: a pure codec between a request of phi and one HTTP exchange of one protocol.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 use phi_types::{Delta, Identity, ProviderError, ProviderErrorKind, Request};
-use secrecy::SecretString;
+
+use crate::credential::{CredentialError, Secret, SecretHeader};
+use crate::translate::Loss;
 
 /// A codec for one protocol. It reads no clock, opens no connection and holds no credential.
 ///
-/// What a transport does with it: [`Wire::encode`], add the header of [`Wire::authorize`], send,
+/// What a provider does with it: [`Wire::encode`], add the headers of [`Wire::authorize`], send,
 /// make a [`ResponseHead`] of what comes back, and feed the body to [`Wire::decoder`].
 pub trait Wire: Send + Sync {
     /// Names the protocol and the service.
     fn identity(&self) -> Identity<'_>;
 
-    /// Writes a request. The same request gives the same bytes, and a conversation that only grew
-    /// gives a body whose beginning did not change.
+    /// Writes a request, after [translating](crate::translate()) its view for whoever is asked. The
+    /// same request gives the same bytes, and a conversation that only grew gives a body whose
+    /// beginning did not change.
     ///
     /// # Errors
     /// [`EncodeError`] where the protocol cannot say what the request asks for.
-    fn encode(&self, request: &Request) -> Result<HttpRequest, EncodeError>;
+    fn encode(&self, request: &Request) -> Result<Encoded, EncodeError>;
 
     /// Makes the reader of one response body: a stream of events, one JSON value, or an error,
     /// as the status, the content type and the first bytes say.
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder>;
 
-    /// Says in which header a credential travels. A credential never is part of a URL.
-    fn authorize(&self, credential: &SecretString) -> AuthHeader;
+    /// Writes the headers that prove who asks. A credential never is part of a URL. `at` is the time
+    /// of the request, for protocols that sign it.
+    ///
+    /// # Errors
+    /// [`CredentialError::Unusable`] where the protocol does not take this kind of secret.
+    fn authorize(
+        &self,
+        request: &HttpRequest,
+        secret: &Secret,
+        at: SystemTime,
+    ) -> Result<Vec<SecretHeader>, CredentialError>;
 }
 
 /// Reads one response body, in pieces of any size.
@@ -79,13 +93,13 @@ impl HttpRequest {
     }
 }
 
-/// The header that carries a credential. Its `Debug` does not show the value.
-#[derive(Debug, Clone)]
-pub struct AuthHeader {
-    /// The name in lower case.
-    pub name: &'static str,
-    /// The value.
-    pub value: SecretString,
+/// A request as a protocol writes it, and what the protocol could not say of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// What is sent.
+    pub request: HttpRequest,
+    /// What the translation of the view cost, oldest entry first.
+    pub losses: Vec<Loss>,
 }
 
 /// What came before the body of a response.
@@ -198,14 +212,5 @@ mod tests {
         assert_eq!(head.content_type(), "text/event-stream");
         assert_eq!(head.header("retry-after"), Some("3"));
         assert_eq!(head.header("x"), None);
-    }
-
-    #[test]
-    fn the_debug_text_of_an_auth_header_has_no_secret() {
-        let header = AuthHeader {
-            name: "x-api-key",
-            value: SecretString::from("sk-very-secret"),
-        };
-        assert!(!format!("{header:?}").contains("very-secret"));
     }
 }

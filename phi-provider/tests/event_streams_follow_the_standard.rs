@@ -28,8 +28,8 @@ fn decode(input: &str, size: usize) -> Vec<Event> {
         decoder
             .push(piece, |event| {
                 events.push(Event {
-                    name: event.name,
-                    data: event.data,
+                    name: event.name.to_owned(),
+                    data: event.data.to_owned(),
                 });
                 Ok(())
             })

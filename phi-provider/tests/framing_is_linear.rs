@@ -1,7 +1,7 @@
 //! The work of framing grows with the bytes and not with their shape.
 //!
-//! Work is counted, not timed: bytes allocated, because every copy of the parser is one into new
-//! memory. That the parser never scans a line twice is a unit test beside the guard.
+//! Work is counted, not timed: bytes allocated, because every copy of the framing is one into new
+//! memory.
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail where the tests do"

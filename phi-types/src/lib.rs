@@ -61,7 +61,9 @@ pub use message::{
 };
 pub use outcome::{LimitKind, LoopError, Outcome};
 pub use provider::{Identity, Provider};
-pub use request::{ModelPatch, Options, Request, Surface, Target, Thinking, ToolChoice};
+pub use request::{
+    ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
+};
 pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,

@@ -55,6 +55,10 @@ pub struct Options {
     /// How much the model reasons.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<Thinking>,
+    /// The form that the answer must have; the text of the answer then is JSON. `None` asks for no
+    /// form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<OutputSchema>,
     /// Fields of the provider's own, as an object that is merged into the body last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extra: Option<RawJson>,
@@ -72,6 +76,15 @@ pub enum ToolChoice {
     Required,
     /// This tool.
     Tool(String),
+}
+
+/// The form that an answer must have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutputSchema {
+    /// What the form is called: letters, digits, `_` and `-`, at most 64 of them.
+    pub name: String,
+    /// The JSON Schema of the answer, an object.
+    pub schema: RawJson,
 }
 
 /// How much a model reasons.

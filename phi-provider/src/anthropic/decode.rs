@@ -10,7 +10,7 @@ use super::CONTAINER;
 use super::block::{Block, start};
 use super::event::{self, Event, Message};
 use crate::body::{Fault, Protocol, is_stated, reported_error};
-use crate::sse::SseEvent;
+use crate::sse::StreamEvent;
 use crate::surrogates::without_lone_surrogates;
 
 /// The decoder's state: the blocks that are open, and how far the message is.
@@ -232,34 +232,34 @@ impl MessagesDecoder {
 }
 
 impl Protocol for MessagesDecoder {
-    fn event(&mut self, event: SseEvent, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
+    fn event(&mut self, event: StreamEvent<'_>, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
         if self.stopped || event.data.trim() == "[DONE]" {
             return Ok(());
         }
-        let mut parsed = serde_json::from_str::<Event<'_>>(&event.data);
+        let mut parsed = serde_json::from_str::<Event<'_>>(event.data);
         let sanitised;
         if parsed.is_err() {
-            sanitised = without_lone_surrogates(&event.data);
+            sanitised = without_lone_surrogates(event.data);
             parsed = serde_json::from_str(&sanitised);
         }
         match parsed {
             Ok(mut parsed) => {
                 if parsed.kind.0.is_empty() {
-                    if let Some(fault) = reported_error(&event.data) {
+                    if let Some(fault) = reported_error(event.data) {
                         return Err(fault);
                     }
-                    parsed.kind.0 = event.name.as_str().into();
+                    parsed.kind.0 = event.name.into();
                 }
                 let reports = parsed.error.is_some_and(is_stated);
                 if parsed.kind.0 == "error" || reports {
-                    return Err(Fault::Reported(value_of(&event.data)));
+                    return Err(Fault::Reported(value_of(event.data)));
                 }
                 self.take(parsed, deltas)
             }
-            Err(_) if event.name == "error" => Err(Fault::Reported(value_of(&event.data))),
+            Err(_) if event.name == "error" => Err(Fault::Reported(value_of(event.data))),
             Err(error) => {
                 // The shapes of errors differ from those of events.
-                if let Some(fault) = reported_error(&event.data) {
+                if let Some(fault) = reported_error(event.data) {
                     return Err(fault);
                 }
                 match kind_of(&event) {
@@ -296,7 +296,7 @@ impl Protocol for MessagesDecoder {
 }
 
 /// Returns the kind of an event that cannot be read, if it is one that matters.
-fn kind_of(event: &SseEvent) -> Option<String> {
+fn kind_of(event: &StreamEvent<'_>) -> Option<String> {
     const KNOWN: &[&str] = &[
         "message_start",
         "message_delta",
@@ -305,13 +305,13 @@ fn kind_of(event: &SseEvent) -> Option<String> {
         "content_block_delta",
         "content_block_stop",
     ];
-    let stated = serde_json::from_str::<event::BlockKind<'_>>(&event.data);
+    let stated = serde_json::from_str::<event::BlockKind<'_>>(event.data);
     let stated = stated.map(|stated| stated.kind.into_string());
     match stated {
         Ok(kind) if !kind.is_empty() => KNOWN.contains(&kind.as_str()).then_some(kind),
         Ok(_) | Err(_) => {
-            let known = KNOWN.contains(&event.name.as_str()) || event.name == "message";
-            known.then(|| event.name.clone())
+            let known = KNOWN.contains(&event.name) || event.name == "message";
+            known.then(|| event.name.to_owned())
         }
     }
 }

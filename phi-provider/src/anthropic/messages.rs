@@ -176,7 +176,7 @@ impl<'a> Writer<'a> {
                 AssistantPart::Text(part) => self.answer(part, message),
                 AssistantPart::Thinking(part) => self.thinking(part, &message.origin),
                 AssistantPart::ToolCall(call) => {
-                    let id = self.ids.next(&call.id);
+                    let id = self.ids.next(&call.id).to_string();
                     self.call(call, &id, &message.origin);
                     calls.push((call, id));
                 }

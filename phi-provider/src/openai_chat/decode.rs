@@ -13,7 +13,7 @@ use super::finish::Word;
 use super::lenient::{Few, Object};
 use super::quirks::ThinkTags;
 use crate::body::{Fault, Protocol};
-use crate::sse::SseEvent;
+use crate::sse::StreamEvent;
 use crate::surrogates::without_lone_surrogates;
 
 /// Reads one answer. One choice is read: the one with index 0.
@@ -32,7 +32,7 @@ enum Form {
 }
 
 impl Protocol for ChatReader {
-    fn event(&mut self, event: SseEvent, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
+    fn event(&mut self, event: StreamEvent<'_>, deltas: &mut Vec<Delta>) -> Result<(), Fault> {
         let data = event.data.trim();
         if data.is_empty() || self.terminated {
             return Ok(());

@@ -182,7 +182,7 @@ impl<'v> MessageWriter<'v> {
     ) -> serde_json::Result<()> {
         let calls: Vec<(String, &'v ToolCall)> = message
             .tool_calls()
-            .map(|call| (self.ids.next(&call.id), &**call))
+            .map(|call| (self.ids.next(&call.id).to_string(), &**call))
             .collect();
         let mut out = self.parts(message);
         out.tool_calls = calls

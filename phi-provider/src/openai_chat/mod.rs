@@ -16,16 +16,18 @@ mod scan;
 mod think_tags;
 mod usage;
 
+use std::time::SystemTime;
+
 use phi_types::{Identity, Origin, Request};
-use secrecy::{ExposeSecret, SecretString};
 
 use crate::body::BodyDecoder;
+use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
-use crate::wire::{AuthHeader, Decoder, Delivery, EncodeError, HttpRequest, ResponseHead, Wire};
+use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 use decode::ChatReader;
 pub use quirks::{
-    CallIds, Credential, EmptyContent, OutputLimit, Quirks, ReasoningReplay, StreamUsage,
-    SystemRole, ThinkTags, ToolImages,
+    CallIds, EmptyContent, KeyPlace, OutputLimit, Quirks, ReasoningReplay, StreamUsage, SystemRole,
+    ThinkTags, ToolImages,
 };
 
 /// The codec of OpenAI Chat Completions.
@@ -110,7 +112,7 @@ impl Wire for OpenAiChat {
         }
     }
 
-    fn encode(&self, request: &Request) -> Result<HttpRequest, EncodeError> {
+    fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
         let origin = Origin {
             protocol: Self::PROTOCOL.into(),
             provider: self.provider.as_str().into(),
@@ -123,7 +125,7 @@ impl Wire for OpenAiChat {
             Delivery::Streamed => "text/event-stream",
             Delivery::Whole => "application/json",
         };
-        Ok(HttpRequest {
+        let request = HttpRequest {
             method: "POST",
             url: self.url.clone(),
             headers: vec![
@@ -131,6 +133,10 @@ impl Wire for OpenAiChat {
                 ("accept", accept.to_owned()),
             ],
             body: vec![body.into()],
+        };
+        Ok(Encoded {
+            request,
+            losses: Vec::new(),
         })
     }
 
@@ -139,16 +145,16 @@ impl Wire for OpenAiChat {
         Box::new(BodyDecoder::new(head, self.limits, reader))
     }
 
-    fn authorize(&self, credential: &SecretString) -> AuthHeader {
-        match self.quirks.credential {
-            Credential::Bearer => AuthHeader {
-                name: "authorization",
-                value: format!("Bearer {}", credential.expose_secret()).into(),
-            },
-            Credential::ApiKey => AuthHeader {
-                name: "api-key",
-                value: credential.clone(),
-            },
-        }
+    fn authorize(
+        &self,
+        _request: &HttpRequest,
+        secret: &Secret,
+        _at: SystemTime,
+    ) -> Result<Vec<SecretHeader>, CredentialError> {
+        let place = match self.quirks.key_place {
+            KeyPlace::Bearer => KeyHeader::Bearer,
+            KeyPlace::ApiKey => KeyHeader::Named("api-key"),
+        };
+        Ok(vec![secret.header(Self::PROTOCOL, place)?])
     }
 }

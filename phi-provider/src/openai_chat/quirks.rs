@@ -21,8 +21,8 @@ pub struct Quirks {
     pub tool_images: ToolImages,
     /// Which ids of tool calls are accepted.
     pub call_ids: CallIds,
-    /// In which header the credential travels.
-    pub credential: Credential,
+    /// In which header a key travels.
+    pub key_place: KeyPlace,
 }
 
 impl Quirks {
@@ -126,9 +126,9 @@ pub enum CallIds {
     Alphanumeric9,
 }
 
-/// In which header the credential travels.
+/// In which header a key travels. An access token always is a bearer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Credential {
+pub enum KeyPlace {
     /// `authorization: Bearer …`.
     #[default]
     Bearer,

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use phi_provider::{
-    AnthropicMessages, CacheBreakpoints, Delivery, EncodeError, UnsignedThinking, Wire,
+    AnthropicMessages, CacheBreakpoints, Delivery, EncodeError, Secret, UnsignedThinking, Wire,
 };
 use phi_types::{
     AssistantPart, CallResult, Content, EffectClass, Entry, ImageSource, OpaquePart, Options,
     Origin, PartFacts, Request, StopReason, TextPart, ToolCall, ToolChoice, ToolKind, ToolResult,
     ToolSpec, UserMessage,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -61,7 +62,7 @@ fn a_request_says_everything_in_a_stable_order() {
             ..Options::default()
         })
     };
-    let http = AnthropicMessages::new().encode(&request).unwrap();
+    let http = AnthropicMessages::new().encode(&request).unwrap().request;
     assert_eq!(
         (http.method, http.url.as_str()),
         ("POST", "https://api.anthropic.com/v1/messages")
@@ -73,6 +74,7 @@ fn a_request_says_everything_in_a_stable_order() {
         AnthropicMessages::new()
             .encode(&request)
             .unwrap()
+            .request
             .body_bytes(),
         text.into_bytes()
     );
@@ -98,7 +100,7 @@ fn a_whole_answer_is_asked_for_without_a_stream() {
         .with_base_url("http://localhost:1/v1/")
         .with_beta("a")
         .with_beta("b");
-    let http = wire.encode(&request([user("u")])).unwrap();
+    let http = wire.encode(&request([user("u")])).unwrap().request;
     assert_eq!(http.url, "http://localhost:1/v1/messages");
     assert!(
         http.headers
@@ -110,13 +112,15 @@ fn a_whole_answer_is_asked_for_without_a_stream() {
 
 #[test]
 fn a_key_travels_in_a_header_and_never_in_the_request() {
-    let key = SecretString::from("sk-ant-secret");
-    let header = plain().authorize(&key);
+    let http = plain().encode(&request([user("u")])).unwrap().request;
+    let key = Secret::Key("sk-ant-secret".into());
+    let headers = plain().authorize(&http, &key, SystemTime::UNIX_EPOCH);
+    let [header] = headers.unwrap().try_into().unwrap();
     assert_eq!(
-        (header.name, header.value.expose_secret()),
+        (&*header.name, header.value.expose_secret()),
         ("x-api-key", "sk-ant-secret")
     );
-    assert!(!format!("{header:?}").contains("secret\""));
+    assert!(!format!("{header:?} {key:?}").contains("sk-ant"));
 }
 
 #[test]
@@ -160,6 +164,7 @@ fn a6_opaque_parts_go_back_verbatim_and_in_place_to_their_author_alone() {
     let bytes = plain()
         .encode(&request([user("u"), assistant(parts()), user("v")]))
         .unwrap()
+        .request
         .body_bytes();
     let text = String::from_utf8(bytes).unwrap();
     assert!(
@@ -426,6 +431,7 @@ fn a17_a_conversation_that_grew_begins_with_the_same_bytes() {
         plain()
             .encode(&request(entries[..len].to_vec()))
             .unwrap()
+            .request
             .body_bytes()
     };
     for len in [1, 3] {
@@ -635,7 +641,8 @@ fn a_schema_states_its_type_and_is_an_object() {
             ..request([user("u")])
         })
     };
-    let text = |schema| String::from_utf8(with_schema(schema).unwrap().body_bytes()).unwrap();
+    let text =
+        |schema| String::from_utf8(with_schema(schema).unwrap().request.body_bytes()).unwrap();
     assert!(text("{}").contains(r#""input_schema":{"type":"object"}"#));
     let kept = r#"{"z":1.0,"type":"object","a":[]}"#;
     assert!(text(kept).contains(kept));

@@ -187,7 +187,7 @@ pub(crate) fn plain() -> AnthropicMessages {
 }
 
 pub(crate) fn body(wire: &AnthropicMessages, request: &Request) -> Value {
-    let bytes = wire.encode(request).unwrap().body_bytes();
+    let bytes = wire.encode(request).unwrap().request.body_bytes();
     serde_json::from_slice(&bytes).unwrap()
 }
 

@@ -1,19 +1,18 @@
 //! A small wire, a transport in memory, and how a stream is read whole.
 
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use phi_provider::{
-    AuthHeader, Credential, Decoder, EncodeError, HttpOptions, HttpProvider, HttpRequest,
-    HttpResponse, HttpTransport, Limits, ResponseHead, SecretHeader, SseDecoder, Timeouts,
-    Transport, TransportError, Wire,
+    Credential, CredentialError, Decoder, EncodeError, Encoded, HttpOptions, HttpProvider,
+    HttpRequest, HttpResponse, HttpTransport, Limits, ResponseHead, Secret, SecretHeader,
+    SseDecoder, Timeouts, Transport, TransportError, Wire,
 };
 use phi_testkit::{Server, request};
 use phi_types::{Delta, Identity, Provider, ProviderError, ProviderErrorKind, Request, StopReason};
-use secrecy::{ExposeSecret, SecretString};
 
 /// An event that says a word.
 pub(crate) fn word(word: &str) -> String {
@@ -36,15 +35,18 @@ impl Wire for Words {
         }
     }
 
-    fn encode(&self, request: &Request) -> Result<HttpRequest, EncodeError> {
+    fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
         if request.view.is_empty() {
             return Err(EncodeError::NothingToSend);
         }
-        Ok(HttpRequest {
-            method: "POST",
-            url: format!("{}/words?version=1", self.base_url),
-            headers: vec![("content-type", "application/json".to_owned())],
-            body: ["{\"say\":", "", "\"words\"", "}"].map(Bytes::from).into(),
+        Ok(Encoded {
+            request: HttpRequest {
+                method: "POST",
+                url: format!("{}/words?version=1", self.base_url),
+                headers: vec![("content-type", "application/json".to_owned())],
+                body: ["{\"say\":", "", "\"words\"", "}"].map(Bytes::from).into(),
+            },
+            losses: Vec::new(),
         })
     }
 
@@ -57,10 +59,19 @@ impl Wire for Words {
         })
     }
 
-    fn authorize(&self, credential: &SecretString) -> AuthHeader {
-        AuthHeader {
-            name: "authorization",
-            value: format!("Bearer {}", credential.expose_secret()).into(),
+    fn authorize(
+        &self,
+        _request: &HttpRequest,
+        secret: &Secret,
+        _at: SystemTime,
+    ) -> Result<Vec<SecretHeader>, CredentialError> {
+        match secret {
+            Secret::Key(key) => Ok(vec![SecretHeader::bearer(key)]),
+            other => Err(CredentialError::Unusable {
+                protocol: "words",
+                found: other.kind(),
+                wanted: "a key",
+            }),
         }
     }
 }
@@ -80,7 +91,7 @@ impl Decoder for WordsDecoder {
         }
         let finished = &mut self.finished;
         self.events.push(bytes, |event| {
-            match (event.name.as_str(), event.data.as_str()) {
+            match (event.name, event.data) {
                 ("ping", _) => {}
                 ("finish", _) => {
                     *finished = true;

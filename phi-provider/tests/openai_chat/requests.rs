@@ -1,12 +1,13 @@
 //! What is sent.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use phi_provider::openai_chat::{
-    CallIds, Credential, EmptyContent, OpenAiChat, OutputLimit, Quirks, ReasoningReplay,
-    StreamUsage, SystemRole, ToolImages,
+    CallIds, EmptyContent, KeyPlace, OpenAiChat, OutputLimit, Quirks, ReasoningReplay, StreamUsage,
+    SystemRole, ToolImages,
 };
-use phi_provider::{Delivery, EncodeError, Wire};
+use phi_provider::{Delivery, EncodeError, Secret, Wire};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Content, EffectClass, Entry, History,
     ImageSource, Options, Origin, PartFacts, RawJson, Request, SessionId, StopReason, TextPart,
@@ -96,7 +97,7 @@ fn answered(message: AssistantMessage, results: &[ToolResult]) -> [Entry; 2] {
 }
 
 fn body(wire: &OpenAiChat, request: &Request) -> Value {
-    serde_json::from_slice(&wire.encode(request).unwrap().body_bytes()).unwrap()
+    serde_json::from_slice(&wire.encode(request).unwrap().request.body_bytes()).unwrap()
 }
 
 fn messages(wire: &OpenAiChat, entries: impl IntoIterator<Item = Entry>) -> Value {
@@ -130,12 +131,13 @@ fn a_request_is_the_same_bytes_each_time_and_messages_come_last() {
         tool_choice: Some(ToolChoice::Tool("x".to_owned())),
         parallel_tool_calls: Some(false),
         thinking: Some(Thinking::Low),
+        output: None,
         extra: Some(RawJson::parse(r#"{"seed":7,"top_p":1,"user":"u"}"#).unwrap()),
     };
     let mut request = with_options(with_tools(request([user("hi")])), options);
     request.system = "be brief".into();
-    let encoded = wire().encode(&request).unwrap();
-    assert_eq!(encoded, wire().encode(&request).unwrap());
+    let encoded = wire().encode(&request).unwrap().request;
+    assert_eq!(encoded, wire().encode(&request).unwrap().request);
     assert_eq!(encoded.method, "POST");
     assert_eq!(encoded.url, "https://api.example.com/v1/chat/completions");
     insta::assert_snapshot!(String::from_utf8(encoded.body_bytes()).unwrap(), @r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":100,"temperature":0.5,"top_p":1,"stop":["END"],"reasoning_effort":"low","tool_choice":{"type":"function","function":{"name":"x"}},"parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"x","description":"does it","parameters":{"type":"object","properties":{}}}},{"type":"function","function":{"name":"y","description":"does it","parameters":{"type":"object","properties":{}}}}],"seed":7,"user":"u","messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"}]}"#);
@@ -152,7 +154,7 @@ fn a_conversation_that_grew_keeps_the_beginning_of_its_body() {
         .iter()
         .map(|len| {
             let request = with_tools(request(entries[..*len].to_vec()));
-            wire().encode(&request).unwrap().body_bytes()
+            wire().encode(&request).unwrap().request.body_bytes()
         })
         .collect();
     for pair in bodies.windows(2) {
@@ -179,7 +181,8 @@ fn the_address_keeps_its_query() {
     let base = "https://x.example.com/openai/deployments/gpt/?api-version=2024-10-21";
     let encoded = OpenAiChat::new(base)
         .encode(&request([user("hi")]))
-        .unwrap();
+        .unwrap()
+        .request;
     assert_eq!(
         encoded.url,
         "https://x.example.com/openai/deployments/gpt/chat/completions?api-version=2024-10-21"
@@ -189,21 +192,27 @@ fn the_address_keeps_its_query() {
 #[test]
 fn the_credential_travels_in_a_header() {
     use secrecy::ExposeSecret;
-    let key = "k-1".into();
-    let bearer = wire().authorize(&key);
-    assert_eq!(
-        (bearer.name, bearer.value.expose_secret()),
-        ("authorization", "Bearer k-1")
-    );
+    let header_of = |wire: &OpenAiChat, secret: Secret| {
+        let encoded = wire.encode(&request([user("hi")])).unwrap().request;
+        let headers = wire.authorize(&encoded, &secret, SystemTime::UNIX_EPOCH);
+        let [header] = headers.unwrap().try_into().unwrap();
+        (
+            header.name.to_string(),
+            header.value.expose_secret().to_owned(),
+        )
+    };
+    let bearer = ("authorization".to_owned(), "Bearer k-1".to_owned());
     let azure = quirky(Quirks {
-        credential: Credential::ApiKey,
+        key_place: KeyPlace::ApiKey,
         ..Quirks::default()
     });
-    let header = azure.authorize(&key);
+    let key = || Secret::Key("k-1".into());
+    assert_eq!(header_of(&wire(), key()), bearer);
     assert_eq!(
-        (header.name, header.value.expose_secret()),
-        ("api-key", "k-1")
+        header_of(&azure, key()),
+        ("api-key".to_owned(), "k-1".to_owned())
     );
+    assert_eq!(header_of(&azure, Secret::Token("k-1".into())), bearer);
 }
 
 #[test]
@@ -320,7 +329,10 @@ fn extra_that_is_no_object_and_a_schema_that_is_none_are_refused() {
 fn a_conversation_without_messages_is_refused() {
     let mut request = request([]);
     request.system = "be brief".into();
-    assert_eq!(wire().encode(&request), Err(EncodeError::NothingToSend));
+    assert_eq!(
+        wire().encode(&request).unwrap_err(),
+        EncodeError::NothingToSend
+    );
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(crate) fn requests_agree<R: Replay>(
                 continue;
             }
         };
-        let encoded = wire.encode(&request).unwrap();
+        let encoded = wire.encode(&request).unwrap().request;
         let mut ours: Value = serde_json::from_slice(&encoded.body_bytes()).unwrap();
         let mut theirs = second.clone();
         R::normalise(&mut ours);

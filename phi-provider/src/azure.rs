@@ -1,0 +1,1 @@
+//! Azure OpenAI: where its deployments are, and which header takes its key.

@@ -1,0 +1,1 @@
+//! The wire of the ConverseStream protocol of AWS Bedrock.

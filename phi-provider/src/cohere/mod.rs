@@ -1,0 +1,1 @@
+//! The wire of the Cohere Chat protocol, version 2.

@@ -1,0 +1,1 @@
+//! Vertex AI: Gemini and Claude at the addresses of Google Cloud.
