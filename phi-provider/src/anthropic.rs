@@ -12,9 +12,11 @@ use std::time::SystemTime;
 use phi_types::{Identity, Request};
 
 use self::decode::MessagesDecoder;
+use self::messages::BlockWriter;
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 
 /// The name of the protocol.
@@ -38,6 +40,7 @@ pub struct AnthropicMessages {
     unsigned_thinking: UnsignedThinking,
     output_tokens_default: u64,
     limits: Limits,
+    views: ViewCache<BlockWriter>,
 }
 
 /// Whether and how long the provider shall cache the beginning of requests.
@@ -76,6 +79,7 @@ impl Default for AnthropicMessages {
             unsigned_thinking: UnsignedThinking::default(),
             output_tokens_default: 8_192,
             limits: Limits::default(),
+            views: ViewCache::default(),
         }
     }
 }
@@ -181,15 +185,14 @@ impl Wire for AnthropicMessages {
     }
 
     fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
-        Ok(Encoded {
-            request: HttpRequest {
-                method: "POST",
-                url: self.url(),
-                headers: self.headers(),
-                body: self.body(request)?,
-            },
-            losses: Vec::new(),
-        })
+        let (body, losses) = self.body(request)?;
+        let request = HttpRequest {
+            method: "POST",
+            url: self.url(),
+            headers: self.headers(),
+            body,
+        };
+        Ok(Encoded { request, losses })
     }
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {

@@ -85,7 +85,8 @@ pub enum Fate {
 /// The images that a reader takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Images {
-    /// The media types of images that travel within the request; none where it is empty.
+    /// The media types of images that travel within the request, `*` for all; none where it is
+    /// empty.
     pub media_types: &'static [&'static str],
     /// Whether images may be given by their address.
     pub urls: bool,
@@ -103,9 +104,17 @@ impl Images {
         urls: true,
     };
 
+    /// The reader takes images of every type: the model itself says which it does not.
+    pub const ALL: Self = Self {
+        media_types: &["*"],
+        urls: true,
+    };
+
     fn takes(self, media_type: &str, source: &ImageSource) -> bool {
         match source {
-            ImageSource::Base64(_) => self.media_types.contains(&media_type),
+            ImageSource::Base64(_) => {
+                self.media_types.contains(&"*") || self.media_types.contains(&media_type)
+            }
             ImageSource::Url(_) => self.urls,
         }
     }

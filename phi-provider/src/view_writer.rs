@@ -49,6 +49,17 @@ impl Output {
         self.json(text);
     }
 
+    /// Appends a text as a JSON string without the quote at its end.
+    pub(crate) fn open_string(&mut self, text: &str) {
+        self.json(text);
+        self.bytes.pop();
+    }
+
+    /// Returns what was appended.
+    pub(crate) fn into_string(self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     /// Appends a value as JSON. What JSON cannot hold, as a key that is no text, becomes `null`.
     pub(crate) fn json<T: Serialize + ?Sized>(&mut self, value: &T) {
         let before = self.bytes.len();

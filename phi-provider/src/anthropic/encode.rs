@@ -4,11 +4,12 @@ use bytes::Bytes;
 use phi_types::{RawJson, Request, ToolSpec};
 use serde_json::Value;
 
-use super::messages::{Asked, messages};
+use super::messages::{BlockWriter, rules};
 use super::options::option_fields;
 use super::{AnthropicMessages, CacheBreakpoints};
 use crate::object::{Object, push_string};
 use crate::surrogates::without_lone_surrogates;
+use crate::translate::{Loss, Reader};
 use crate::wire::{Delivery, EncodeError, Wire};
 
 impl CacheBreakpoints {
@@ -24,7 +25,7 @@ impl CacheBreakpoints {
 
 impl AnthropicMessages {
     /// Writes the body: what rarely changes first, the messages last.
-    pub(super) fn body(&self, request: &Request) -> Result<Vec<Bytes>, EncodeError> {
+    pub(super) fn body(&self, request: &Request) -> Result<(Vec<Bytes>, Vec<Loss>), EncodeError> {
         let options = &request.options;
         let mut extra = extra_fields(options.extra.as_ref())?;
         let mut tools = tools(&request.tools, self.cache.field())?;
@@ -58,37 +59,49 @@ impl AnthropicMessages {
         if !request.system.trim().is_empty() {
             body.set("system", system(&request.system, self.cache.field()));
         }
-        let asked = Asked {
-            identity: self.identity(),
-            model: &request.model,
-            unsigned_thinking: self.unsigned_thinking,
-        };
-        let entries = request.view.entries();
-        let messages = messages(&entries, asked, self.cache.field());
-        let container = messages
-            .container
-            .filter(|_| extra.field("container").is_none());
-        let mut last = format!("[{}]", messages.json);
+        let mut given = None;
         for (name, value) in extra.into_fields() {
             if name == "messages" {
-                last = value.into_owned();
+                given = Some(value.into_owned());
             } else {
                 body.set(&name, value);
             }
         }
-        if last == "[]" {
-            return Err(EncodeError::NothingToSend);
-        }
+        let container_is_given = body.field("container").is_some();
         let mut head = body.text();
         head.pop();
         head.push_str(",\"messages\":");
-        // The container comes and goes, so it stands after what stays.
-        if let Some(container) = container {
-            last.push_str(",\"container\":");
-            last.push_str(&container);
+        if let Some(messages) = given {
+            return Ok((vec![Bytes::from(head + &messages + "}")], Vec::new()));
         }
-        last.push('}');
-        Ok(vec![Bytes::from(head), Bytes::from(last)])
+        let reader = Reader {
+            identity: self.identity(),
+            model: &request.model,
+        };
+        let rules = rules(self.unsigned_thinking);
+        let view = self
+            .views
+            .write(request, reader, &rules, BlockWriter::default());
+        let mut messages = view.json;
+        if messages.is_empty() {
+            return Err(EncodeError::NothingToSend);
+        }
+        if let Some(cache_control) = self.cache.field() {
+            for at in view.writer.breakpoints() {
+                messages.insert(at, Bytes::from_static(cache_control.as_bytes()));
+            }
+        }
+        head.push('[');
+        // The container comes and goes, so it stands after what stays.
+        let container = view.writer.container().filter(|_| !container_is_given);
+        let last = match container {
+            Some(container) => format!("],\"container\":{container}}}"),
+            None => "]}".to_owned(),
+        };
+        let mut chunks = vec![Bytes::from(head)];
+        chunks.extend(messages.into_chunks());
+        chunks.push(Bytes::from(last));
+        Ok((chunks, view.losses))
     }
 }
 

@@ -1,49 +1,39 @@
 //! Writes the messages of a request.
 
-use std::sync::Arc;
-
-use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, Identity, ImageSource,
-    OpaquePart, Origin, PartFacts, RawJson, StopReason, TextPart, ThinkingPart, ToolCall,
-};
+use phi_types::{Content, ImageSource, OpaquePart, PartFacts, StopReason};
 
 use super::{CONTAINER, UnsignedThinking};
-use crate::object::{Object, push_string};
+use crate::object::Object;
 use crate::surrogates::without_lone_surrogates;
-use crate::tool_ids::{IdRule, ToolIds};
-
-/// The ids of tool calls that the provider accepts.
-const ID_RULE: IdRule = IdRule {
-    chars_min: 1,
-    chars_max: 64,
-    accepts: |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+use crate::translate::{
+    Answer, AnsweredCall, Fate, IdRule, Images, Kinship, Message, Part, ResultImages, Rules,
 };
+use crate::view_writer::{MessageWriter, Output};
 
-/// Who is asked: what only its author may read back is sent to the author alone.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Asked<'a> {
-    pub(super) identity: Identity<'a>,
-    pub(super) model: &'a str,
-    pub(super) unsigned_thinking: UnsignedThinking,
-}
-
-impl Asked<'_> {
-    fn is_service_of(&self, origin: &Origin) -> bool {
-        *origin.protocol == *self.identity.protocol && *origin.provider == *self.identity.provider
+/// Says what the provider takes.
+pub(super) fn rules(unsigned_thinking: UnsignedThinking) -> Rules {
+    let (unsigned_thinking, foreign_thinking) = match unsigned_thinking {
+        UnsignedThinking::Drop => (Fate::Drop, Fate::Drop),
+        UnsignedThinking::Text => (Fate::Text, Fate::Text),
+        UnsignedThinking::Keep => (Fate::Keep, Fate::Drop),
+    };
+    Rules {
+        call_ids: IdRule {
+            chars_min: 1,
+            chars_max: 64,
+            accepts: |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+        },
+        unsigned_thinking,
+        foreign_thinking,
+        facts_from: Kinship::Service,
+        opaque_from: |kind| match kind {
+            "redacted_thinking" => Kinship::Author,
+            _ => Kinship::Service,
+        },
+        images: Images::COMMON,
+        result_images: ResultImages::InResultOfSuccess,
+        keeps_blank_text: false,
     }
-
-    fn is_author_of(&self, origin: &Origin) -> bool {
-        self.is_service_of(origin) && *origin.model == *self.model
-    }
-}
-
-/// The messages as JSON, and what else the conversation says.
-#[derive(Debug)]
-pub(super) struct Messages {
-    /// The items of the array, without its brackets.
-    pub(super) json: String,
-    /// The id of the container that the last answer ran in.
-    pub(super) container: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,357 +43,234 @@ enum Role {
 }
 
 /// Writes messages one block at a time. Blocks of the same role share a message.
-struct Writer<'a> {
-    asked: Asked<'a>,
-    out: String,
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct BlockWriter {
     role: Option<Role>,
-    /// Where the last blocks of the user messages end, the newest last.
-    user_ends: Vec<usize>,
-    ids: ToolIds,
-    /// An assistant message was met.
-    has_answer: bool,
-    /// The text block that was written last, if nothing was written after it.
-    last_text: Option<LastText<'a>>,
+    /// Where the last blocks of the two newest user messages end.
+    user_ends: [Option<usize>; 2],
+    /// What was not written yet of a text that ends with white space: the provider refuses such an
+    /// end where the model shall continue the text.
+    held: Option<HeldText>,
+    /// The id of the container that the last answer ran in, as JSON.
     container: Option<String>,
 }
 
-/// Where a text block begins, and what it says.
-struct LastText<'a> {
-    at: usize,
-    part: &'a TextPart,
-    message: &'a AssistantMessage,
+/// The rest of a text block, as JSON.
+#[derive(Debug, Clone, PartialEq)]
+struct HeldText {
+    white: String,
+    /// The closing quote and what follows it.
+    rest: String,
 }
 
-/// Writes a conversation. `cache_control` is set after the last two user messages.
-pub(super) fn messages<'a>(
-    entries: &[&'a Entry],
-    asked: Asked<'a>,
-    cache_control: Option<&str>,
-) -> Messages {
-    let mut writer = Writer {
-        asked,
-        out: String::new(),
-        role: None,
-        user_ends: Vec::new(),
-        ids: ToolIds::new(ID_RULE),
-        has_answer: false,
-        last_text: None,
-        container: None,
-    };
-    let mut rest = entries;
-    while let Some((entry, after)) = rest.split_first() {
-        rest = after;
-        match entry {
-            Entry::User(message) => message
-                .content
-                .iter()
-                .for_each(|content| writer.user(content)),
-            Entry::Assistant(message) => writer.turn(message, after),
-            // Later results are written with the calls that they answer.
-            Entry::Results(results) if !writer.has_answer => {
-                results.iter().for_each(|result| writer.tell(result));
+impl MessageWriter for BlockWriter {
+    fn message(&mut self, message: Message<'_>, out: &mut Output) {
+        match message {
+            Message::User(contents) => {
+                for content in &contents {
+                    self.open(Role::User, out);
+                    push_content(out, content);
+                }
             }
-            Entry::Results(_) | Entry::Extension(_) => {}
+            Message::Assistant(answer) => self.answer(&answer, out),
+            Message::Results(results) => {
+                for result in &results {
+                    self.open(Role::User, out);
+                    push_result(out, result);
+                }
+            }
         }
     }
-    writer.trim_prefill();
-    writer.close();
-    if let Some(cache_control) = cache_control {
-        for end in writer.user_ends.iter().rev().take(2) {
-            writer.out.insert_str(end - 1, cache_control);
+
+    fn close(&mut self, out: &mut Output) {
+        if let Some(HeldText { rest, .. }) = self.held.take() {
+            out.raw(&rest);
         }
-    }
-    Messages {
-        json: writer.out,
-        container: writer.container,
+        self.close_message(out);
     }
 }
 
-impl<'a> Writer<'a> {
-    /// Opens a block in a message of a role: what is pushed to `out` next is the block.
-    fn open(&mut self, role: Role) {
-        self.last_text = None;
+impl BlockWriter {
+    /// Returns where a cache breakpoint goes into the two newest user messages, newest first.
+    pub(super) fn breakpoints(&self) -> impl Iterator<Item = usize> {
+        // Before the brace that ends the last block.
+        self.user_ends.iter().flatten().map(|end| end - 1)
+    }
+
+    /// Returns the id of the container that the last answer ran in, as JSON.
+    pub(super) fn container(&self) -> Option<&str> {
+        self.container.as_deref()
+    }
+
+    /// Opens a block in a message of a role: what is written next is the block.
+    fn open(&mut self, role: Role, out: &mut Output) {
+        self.release(out);
         if self.role == Some(role) {
-            self.out.push(',');
+            out.raw(",");
             return;
         }
-        self.close();
-        if !self.out.is_empty() {
-            self.out.push(',');
+        self.close_message(out);
+        if out.position() > 0 {
+            out.raw(",");
         }
-        self.out.push_str(match role {
+        out.raw(match role {
             Role::User => "{\"role\":\"user\",\"content\":[",
             Role::Assistant => "{\"role\":\"assistant\",\"content\":[",
         });
         self.role = Some(role);
     }
 
-    /// Closes the message that is open.
-    fn close(&mut self) {
+    /// Writes what was held back: something follows it.
+    fn release(&mut self, out: &mut Output) {
+        if let Some(HeldText { white, rest }) = self.held.take() {
+            out.raw(&white);
+            out.raw(&rest);
+        }
+    }
+
+    fn close_message(&mut self, out: &mut Output) {
         if self.role == Some(Role::User) {
-            self.user_ends.push(self.out.len());
+            self.user_ends = [Some(out.position()), self.user_ends[0]];
         }
         if self.role.take().is_some() {
-            self.out.push_str("]}");
+            out.raw("]}");
         }
     }
 
-    fn text(&mut self, role: Role, text: &str) {
-        // The provider refuses a text without anything to read.
-        if !text.trim().is_empty() {
-            self.open(role);
-            push_text(&mut self.out, text);
-            self.out.push('}');
-        }
-    }
-
-    fn user(&mut self, content: &Content) {
-        match content {
-            Content::Text { text } => self.text(Role::User, text),
-            Content::Image { media_type, source } => {
-                self.open(Role::User);
-                push_image(&mut self.out, media_type, source);
-            }
-        }
-    }
-
-    /// Writes an answer and the results of its calls, which stand before the next answer.
-    fn turn(&mut self, message: &'a AssistantMessage, after: &[&Entry]) {
-        self.has_answer = true;
-        let mut calls: Vec<(&Arc<ToolCall>, String)> = Vec::new();
-        for part in &message.parts {
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Output) {
+        // A paused turn goes back unchanged.
+        let may_trim = answer.source.stop_reason != StopReason::PauseTurn;
+        for part in &answer.parts {
             match part {
-                AssistantPart::Text(part) => self.answer(part, message),
-                AssistantPart::Thinking(part) => self.thinking(part, &message.origin),
-                AssistantPart::ToolCall(call) => {
-                    let id = self.ids.next(&call.id).to_string();
-                    self.call(call, &id, &message.origin);
-                    calls.push((call, id));
+                Part::Text { text, facts } => self.text(text, *facts, may_trim, out),
+                Part::Thinking(part) => {
+                    self.open(Role::Assistant, out);
+                    out.raw("{\"type\":\"thinking\",\"thinking\":");
+                    out.string(&part.text);
+                    out.raw(",\"signature\":");
+                    out.string(part.facts.signature.as_deref().unwrap_or_default());
+                    out.raw("}");
                 }
-                AssistantPart::Opaque(part) => self.opaque(part, &message.origin),
+                Part::Call {
+                    id,
+                    name,
+                    arguments,
+                    facts,
+                } => {
+                    self.open(Role::Assistant, out);
+                    out.raw("{\"type\":\"tool_use\",\"id\":");
+                    out.string(id);
+                    out.raw(",\"name\":");
+                    out.string(name);
+                    out.raw(",\"input\":");
+                    out.raw(arguments);
+                    out.raw(&extra_fields(*facts));
+                    out.raw("}");
+                }
+                Part::Opaque(part) => self.opaque(part, out),
             }
         }
-        let results = after
-            .iter()
-            .take_while(|entry| !matches!(entry, Entry::Assistant(_)))
-            .filter_map(|entry| match entry {
-                Entry::Results(results) => Some(results.iter()),
-                Entry::User(_) | Entry::Assistant(_) | Entry::Extension(_) => None,
-            });
-        self.results(&calls, results.flatten().collect());
     }
 
-    fn answer(&mut self, part: &'a TextPart, message: &'a AssistantMessage) {
-        if part.text.trim().is_empty() {
+    fn text(&mut self, text: &str, facts: Option<&PartFacts>, may_trim: bool, out: &mut Output) {
+        // The provider refuses a text without anything to read, whatever stands beside it.
+        if text.trim().is_empty() {
             return;
         }
-        self.open(Role::Assistant);
-        let at = self.out.len();
-        self.push_answer(&part.text, &part.facts, &message.origin);
-        self.last_text = Some(LastText { at, part, message });
-    }
-
-    fn push_answer(&mut self, text: &str, facts: &PartFacts, origin: &Origin) {
-        push_text(&mut self.out, text);
-        self.push_extra(facts, origin);
-        self.out.push('}');
-    }
-
-    /// Trims the text that the model shall continue: the provider refuses white space at its end.
-    /// A paused turn goes back unchanged.
-    fn trim_prefill(&mut self) {
-        let Some(LastText { at, part, message }) = self.last_text.take() else {
+        self.open(Role::Assistant, out);
+        out.raw("{\"type\":\"text\",\"text\":");
+        let (said, white) = text.split_at(text.trim_end().len());
+        let rest = extra_fields(facts) + "}";
+        if white.is_empty() || !may_trim {
+            out.string(text);
+            out.raw(&rest);
             return;
-        };
-        if self.role == Some(Role::Assistant) && message.stop_reason != StopReason::PauseTurn {
-            self.out.truncate(at);
-            self.push_answer(part.text.trim_end(), &part.facts, &message.origin);
         }
+        out.open_string(said);
+        self.held = Some(HeldText {
+            white: inner_json(white),
+            rest: format!("\"{rest}"),
+        });
     }
 
-    fn thinking(&mut self, part: &ThinkingPart, origin: &Origin) {
-        let signature = part.facts.signature.as_deref().unwrap_or_default();
-        let is_own = self.asked.is_author_of(origin);
-        match self.asked.unsigned_thinking {
-            _ if is_own && !signature.is_empty() => self.push_thinking(&part.text, signature),
-            UnsignedThinking::Drop => {}
-            UnsignedThinking::Text => self.text(Role::Assistant, &part.text),
-            UnsignedThinking::Keep if is_own => self.push_thinking(&part.text, ""),
-            UnsignedThinking::Keep => {}
-        }
-    }
-
-    fn push_thinking(&mut self, text: &str, signature: &str) {
-        self.open(Role::Assistant);
-        self.out.push_str("{\"type\":\"thinking\",\"thinking\":");
-        push_string(&mut self.out, text);
-        self.out.push_str(",\"signature\":");
-        push_string(&mut self.out, signature);
-        self.out.push('}');
-    }
-
-    fn call(&mut self, call: &ToolCall, id: &str, origin: &Origin) {
-        self.open(Role::Assistant);
-        self.out.push_str("{\"type\":\"tool_use\",\"id\":");
-        push_string(&mut self.out, id);
-        self.out.push_str(",\"name\":");
-        push_string(&mut self.out, &call.name);
-        self.out.push_str(",\"input\":");
-        match &call.arguments {
-            Arguments::Object(object) => {
-                self.out.push_str(&without_lone_surrogates(object.as_str()));
-            }
-            // The input must be an object, and the model shall see what it wrote.
-            Arguments::Malformed { raw, .. } => {
-                self.out.push_str("{\"malformed_arguments\":");
-                push_string(&mut self.out, raw);
-                self.out.push('}');
-            }
-        }
-        self.push_extra(&call.facts, origin);
-        self.out.push('}');
-    }
-
-    fn opaque(&mut self, part: &OpaquePart, origin: &Origin) {
+    fn opaque(&mut self, part: &OpaquePart, out: &mut Output) {
         if part.kind == CONTAINER {
-            if self.asked.is_service_of(origin)
-                && let Ok(container) = Object::read(part.data.as_str())
+            if let Ok(container) = Object::read(part.data.as_str())
                 && let Some(id) = container.field("id")
             {
                 self.container = Some(without_lone_surrogates(id).into_owned());
             }
-            return;
-        }
-        let may_read = if part.kind == "redacted_thinking" {
-            self.asked.is_author_of(origin)
-        } else {
-            self.asked.is_service_of(origin)
-        };
-        if may_read && part.data.is_object() {
-            self.open(Role::Assistant);
-            self.out
-                .push_str(&without_lone_surrogates(part.data.as_str()));
-        }
-    }
-
-    /// Appends what the provider sent beside a part, to the provider alone.
-    fn push_extra(&mut self, facts: &PartFacts, origin: &Origin) {
-        let extra = facts.extra.as_ref().map(RawJson::as_str);
-        let Some(extra) = extra.filter(|_| self.asked.is_service_of(origin)) else {
-            return;
-        };
-        let Ok(extra) = Object::read(extra) else {
-            return;
-        };
-        for (name, value) in extra.into_fields() {
-            self.out.push(',');
-            push_string(&mut self.out, &name);
-            self.out.push(':');
-            self.out.push_str(&without_lone_surrogates(&value));
-        }
-    }
-
-    /// Answers every call, in call order, before anything else that the user says.
-    fn results(&mut self, calls: &[(&Arc<ToolCall>, String)], mut results: Vec<&CallResult>) {
-        for (call, id) in calls {
-            let at = results
-                .iter()
-                .position(|result| Arc::ptr_eq(&result.call, call))
-                .or_else(|| results.iter().position(|result| result.call.id == call.id));
-            let result = at.map(|at| results.remove(at));
-            self.open(Role::User);
-            self.out
-                .push_str("{\"type\":\"tool_result\",\"tool_use_id\":");
-            push_string(&mut self.out, id);
-            match result {
-                Some(result) => push_result(&mut self.out, &result.result),
-                None => self.out.push_str(
-                    ",\"content\":[{\"type\":\"text\",\"text\":\"no result was recorded\"}],\
-                     \"is_error\":true",
-                ),
-            }
-            self.out.push('}');
-        }
-        results.into_iter().for_each(|result| self.tell(result));
-    }
-
-    /// Tells a result whose call is not in the conversation any more, which no result may be.
-    fn tell(&mut self, result: &CallResult) {
-        let name = &result.call.name;
-        self.text(
-            Role::User,
-            &format!("[result of an earlier call of `{name}`]"),
-        );
-        result
-            .result
-            .content
-            .iter()
-            .for_each(|content| self.user(content));
-    }
-}
-
-fn push_text(out: &mut String, text: &str) {
-    out.push_str("{\"type\":\"text\",\"text\":");
-    push_string(out, text);
-}
-
-/// Appends an image, or what stands for it where the provider does not take its media type.
-fn push_image(out: &mut String, media_type: &str, source: &ImageSource) {
-    const ACCEPTED: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
-    match source {
-        ImageSource::Base64(data) if ACCEPTED.contains(&media_type) => {
-            out.push_str("{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":");
-            push_string(out, media_type);
-            out.push_str(",\"data\":");
-            push_string(out, data);
-            out.push_str("}}");
-        }
-        ImageSource::Url(url) => {
-            out.push_str("{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":");
-            push_string(out, url);
-            out.push_str("}}");
-        }
-        ImageSource::Base64(_) => {
-            let text = format!("[an image of type {media_type} was left out: use PNG or JPEG]");
-            push_text(out, &text);
-            out.push('}');
+        } else if part.data.is_object() {
+            self.open(Role::Assistant, out);
+            out.raw(&without_lone_surrogates(part.data.as_str()));
         }
     }
 }
 
-/// Appends the content of a result and whether it failed. A failed one holds text alone.
-fn push_result(out: &mut String, result: &phi_types::ToolResult) {
-    let mut is_first = true;
-    let mut open = |out: &mut String| {
-        out.push_str(if is_first { ",\"content\":[" } else { "," });
-        is_first = false;
+/// Returns a text as JSON without its quotes.
+fn inner_json(text: &str) -> String {
+    let mut out = Output::default();
+    out.open_string(text);
+    let json = out.into_string();
+    json.strip_prefix('"').map(str::to_owned).unwrap_or(json)
+}
+
+/// Returns what the provider sent beside a part, each field with a comma before it.
+fn extra_fields(facts: Option<&PartFacts>) -> String {
+    let extra = facts.and_then(|facts| facts.extra.as_ref());
+    let Some(Ok(extra)) = extra.map(|extra| Object::read(extra.as_str())) else {
+        return String::new();
     };
-    for content in &result.content {
-        match content {
-            Content::Text { text } if text.trim().is_empty() => {}
-            Content::Text { text } => {
-                open(out);
-                push_text(out, text);
-                out.push('}');
+    let mut out = Output::default();
+    for (name, value) in extra.into_fields() {
+        out.raw(",");
+        out.string(&name);
+        out.raw(":");
+        out.raw(&without_lone_surrogates(&value));
+    }
+    out.into_string()
+}
+
+fn push_content(out: &mut Output, content: &Content) {
+    match content {
+        Content::Text { text } => {
+            out.raw("{\"type\":\"text\",\"text\":");
+            out.string(text);
+            out.raw("}");
+        }
+        Content::Image { media_type, source } => {
+            out.raw("{\"type\":\"image\",\"source\":");
+            match source {
+                ImageSource::Base64(data) => {
+                    out.raw("{\"type\":\"base64\",\"media_type\":");
+                    out.string(media_type);
+                    out.raw(",\"data\":");
+                    out.string(data);
+                }
+                ImageSource::Url(url) => {
+                    out.raw("{\"type\":\"url\",\"url\":");
+                    out.string(url);
+                }
             }
-            Content::Image { media_type, .. } if result.is_error => {
-                open(out);
-                push_text(
-                    out,
-                    &format!("[an image of type {media_type} was left out]"),
-                );
-                out.push('}');
-            }
-            Content::Image { media_type, source } => {
-                open(out);
-                push_image(out, media_type, source);
-            }
+            out.raw("}}");
         }
     }
-    if !is_first {
-        out.push(']');
+}
+
+fn push_result(out: &mut Output, result: &AnsweredCall<'_>) {
+    out.raw("{\"type\":\"tool_result\",\"tool_use_id\":");
+    out.string(&result.id);
+    let mut before = ",\"content\":[";
+    for content in &result.content {
+        out.raw(before);
+        push_content(out, content);
+        before = ",";
+    }
+    if !result.content.is_empty() {
+        out.raw("]");
     }
     if result.is_error {
-        out.push_str(",\"is_error\":true");
+        out.raw(",\"is_error\":true");
     }
+    out.raw("}");
 }

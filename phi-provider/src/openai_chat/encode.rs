@@ -3,28 +3,30 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use phi_types::{Options, Origin, RawJson, Request, Thinking, ToolChoice, ToolSpec};
+use bytes::Bytes;
+use phi_types::{Options, RawJson, Request, Thinking, ToolChoice, ToolSpec};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
-use super::messages::MessageWriter;
+use super::OpenAiChat;
+use super::messages::{ChatWriter, rules};
 use super::quirks::{OutputLimit, Quirks, StreamUsage};
 use crate::object::{Object, push_string};
 use crate::surrogates::without_lone_surrogates;
-use crate::wire::{Delivery, EncodeError};
+use crate::translate::{Loss, Reader};
+use crate::wire::{Delivery, EncodeError, Wire};
 
-/// Writes the body of a request to `origin`.
+/// A body in chunks, and what was lost of the conversation.
+pub(super) type Body = (Vec<Bytes>, Vec<Loss>);
+
+/// Writes the body of a request.
 ///
 /// `messages` is the last field, so that a conversation that only grew gives a body whose beginning
 /// did not change.
-pub(super) fn body(
-    request: &Request,
-    origin: &Origin,
-    quirks: Quirks,
-    delivery: Delivery,
-) -> Result<Vec<u8>, EncodeError> {
+pub(super) fn body(wire: &OpenAiChat, request: &Request) -> Result<Body, EncodeError> {
+    let quirks = wire.quirks;
     let mut fields = Object::default();
-    options(&mut fields, request, quirks, delivery).map_err(|error| unwritable(0, &error))?;
+    options(&mut fields, request, quirks, wire.delivery).map_err(|error| unwritable(0, &error))?;
     if !request.tools.is_empty() {
         let tools = request.tools.iter().map(Tool::of);
         let tools: Vec<Tool<'_>> = tools.collect::<Result<_, _>>()?;
@@ -40,11 +42,31 @@ pub(super) fn body(
             fields.set(&name, value);
         }
     }
-    let messages = match fields.remove("messages") {
-        Some(given) => given.into_owned().into_bytes(),
-        None => messages(request, origin, quirks)?,
+    let given = fields.remove("messages");
+    let mut head = beginning(fields);
+    if let Some(messages) = given {
+        let chunks = vec![Bytes::from(head + &messages + "}")];
+        return Ok((chunks, Vec::new()));
+    }
+    let writer = ChatWriter::new(quirks, !request.tools.is_empty());
+    let system = writer.system(&request.system);
+    let reader = Reader {
+        identity: wire.identity(),
+        model: &request.model,
     };
-    Ok(join(fields, &messages))
+    let view = wire.views.write(request, reader, &rules(quirks), writer);
+    if view.json.is_empty() {
+        return Err(EncodeError::NothingToSend);
+    }
+    head.push('[');
+    if system.position() > 0 {
+        head.push_str(&system.into_string());
+        head.push(',');
+    }
+    let mut chunks = vec![Bytes::from(head)];
+    chunks.extend(view.json.into_chunks());
+    chunks.push(Bytes::from_static(b"]}"));
+    Ok((chunks, view.losses))
 }
 
 fn add<T: Serialize + ?Sized>(
@@ -179,25 +201,8 @@ impl<'r> Tool<'r> {
     }
 }
 
-fn messages(request: &Request, origin: &Origin, quirks: Quirks) -> Result<Vec<u8>, EncodeError> {
-    let entries = request.view.entries();
-    let has_tools = !request.tools.is_empty();
-    let mut writer = MessageWriter::new(quirks, origin, has_tools);
-    let system = writer.system(&request.system);
-    system.map_err(|error| unwritable(0, &error))?;
-    let before = writer.len();
-    for (index, entry) in entries.iter().enumerate() {
-        let next = entries.get(index + 1).copied();
-        let written = writer.entry(entry, next);
-        written.map_err(|error| unwritable(index, &error))?;
-    }
-    if writer.len() == before {
-        return Err(EncodeError::NothingToSend);
-    }
-    Ok(writer.into_list())
-}
-
-fn join(fields: Object<'_>, messages: &[u8]) -> Vec<u8> {
+/// Writes the fields before the messages.
+fn beginning(fields: Object<'_>) -> String {
     let mut beginning = String::from("{");
     for (name, json) in fields.into_fields() {
         push_string(&mut beginning, &name);
@@ -206,11 +211,7 @@ fn join(fields: Object<'_>, messages: &[u8]) -> Vec<u8> {
         beginning.push(',');
     }
     beginning.push_str("\"messages\":");
-    let mut body = Vec::with_capacity(beginning.len() + messages.len() + 1);
-    body.extend_from_slice(beginning.as_bytes());
-    body.extend_from_slice(messages);
-    body.push(b'}');
-    body
+    beginning
 }
 
 fn unwritable(index: usize, error: &serde_json::Error) -> EncodeError {

@@ -2,17 +2,16 @@
 
 use std::borrow::Cow;
 
-use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, ImageSource, Origin,
-    RawJson, ToolCall, UserMessage,
-};
+use phi_types::{Content, ImageSource, RawJson};
 use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::facts::{Extra, ReasoningField};
 use super::quirks::{EmptyContent, Quirks, ReasoningReplay, SystemRole, ToolImages};
-use crate::surrogates::without_lone_surrogates;
-use crate::tool_ids::ToolIds;
+use crate::translate::{
+    Answer, AnsweredCall, Fate, Images, Kinship, Message, Part, ResultImages, Rules,
+};
+use crate::view_writer::{MessageWriter, Output};
 
 /// One message of the body.
 #[derive(Debug, Serialize)]
@@ -89,7 +88,7 @@ struct ImageUrl<'v> {
 
 #[derive(Debug, Serialize)]
 struct OutgoingCall<'v> {
-    id: String,
+    id: &'v str,
     #[serde(rename = "type")]
     kind: &'static str,
     function: OutgoingFunction<'v>,
@@ -100,125 +99,114 @@ struct OutgoingCall<'v> {
 #[derive(Debug, Serialize)]
 struct OutgoingFunction<'v> {
     name: &'v str,
-    arguments: Cow<'v, str>,
+    arguments: &'v str,
 }
 
 /// Writes messages one after the other, separated by commas.
-#[derive(Debug)]
-pub(super) struct MessageWriter<'v> {
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct ChatWriter {
     quirks: Quirks,
-    /// Who would write the answer: what a service wants back goes only to itself.
-    origin: &'v Origin,
     has_tools: bool,
-    ids: ToolIds,
-    json: Vec<u8>,
 }
 
-impl<'v> MessageWriter<'v> {
-    pub(super) fn new(quirks: Quirks, origin: &'v Origin, has_tools: bool) -> Self {
-        Self {
-            quirks,
-            origin,
-            has_tools,
-            ids: ToolIds::new(quirks.call_ids.rule()),
-            json: vec![b'['],
-        }
+/// Says what a service takes.
+pub(super) fn rules(quirks: Quirks) -> Rules {
+    Rules {
+        call_ids: quirks.call_ids.rule(),
+        unsigned_thinking: Fate::Keep,
+        foreign_thinking: Fate::Drop,
+        facts_from: Kinship::Author,
+        opaque_from: |_| Kinship::Author,
+        images: Images::ALL,
+        result_images: match quirks.tool_images {
+            ToolImages::AfterResults => ResultImages::AfterResults,
+            ToolImages::InResult => ResultImages::InResult,
+        },
+        keeps_blank_text: true,
     }
+}
 
-    /// Returns the length of what is written so far.
-    pub(super) fn len(&self) -> usize {
-        self.json.len()
-    }
-
-    /// Returns the list.
-    pub(super) fn into_list(mut self) -> Vec<u8> {
-        self.json.push(b']');
-        self.json
-    }
-
-    /// Writes the system prompt.
-    pub(super) fn system(&mut self, content: &str) -> serde_json::Result<()> {
-        if content.is_empty() {
-            return Ok(());
-        }
-        self.write(&match self.quirks.system_role {
-            SystemRole::System => Outgoing::System { content },
-            SystemRole::Developer => Outgoing::Developer { content },
-        })
-    }
-
-    /// Writes one entry; `next` is the one after it.
-    pub(super) fn entry(
-        &mut self,
-        entry: &'v Entry,
-        next: Option<&'v Entry>,
-    ) -> serde_json::Result<()> {
-        match entry {
-            Entry::User(message) => self.user(message),
-            Entry::Assistant(message) => {
-                let results = match next {
-                    Some(Entry::Results(results)) => &**results,
-                    Some(Entry::User(_) | Entry::Assistant(_) | Entry::Extension(_)) | None => &[],
-                };
-                self.assistant(message, results)
+impl MessageWriter for ChatWriter {
+    fn message(&mut self, message: Message<'_>, out: &mut Output) {
+        match message {
+            Message::User(contents) => {
+                let blocks = contents.iter().map(|content| block_of(content)).collect();
+                write(
+                    out,
+                    &Outgoing::User {
+                        content: content_of(blocks),
+                    },
+                );
             }
-            // Results are written with the message whose calls they answer.
-            Entry::Results(_) | Entry::Extension(_) => Ok(()),
+            Message::Assistant(answer) => self.answer(&answer, out),
+            Message::Results(results) => {
+                for result in &results {
+                    write(
+                        out,
+                        &Outgoing::Tool {
+                            tool_call_id: &result.id,
+                            content: result_of(result),
+                        },
+                    );
+                }
+            }
         }
     }
+}
 
-    fn user(&mut self, message: &UserMessage) -> serde_json::Result<()> {
-        let blocks = message.content.iter().filter_map(block_of).collect();
-        match content_of(blocks) {
-            Text::Omitted | Text::Null => Ok(()),
-            content => self.write(&Outgoing::User { content }),
-        }
+fn write(out: &mut Output, message: &Outgoing<'_>) {
+    if out.position() > 0 {
+        out.raw(",");
+    }
+    out.json(message);
+}
+
+impl ChatWriter {
+    pub(super) fn new(quirks: Quirks, has_tools: bool) -> Self {
+        Self { quirks, has_tools }
     }
 
-    fn assistant(
-        &mut self,
-        message: &'v AssistantMessage,
-        results: &'v [CallResult],
-    ) -> serde_json::Result<()> {
-        let calls: Vec<(String, &'v ToolCall)> = message
-            .tool_calls()
-            .map(|call| (self.ids.next(&call.id).to_string(), &**call))
-            .collect();
-        let mut out = self.parts(message);
-        out.tool_calls = calls
-            .iter()
-            .map(|(id, call)| self.call(id.clone(), call, message))
-            .collect();
-        let says_nothing = out.content.is_omitted();
-        if says_nothing && out.tool_calls.is_empty() {
-            return Ok(());
+    /// Returns the system prompt as the first of the messages, without the comma after it.
+    pub(super) fn system(&self, content: &str) -> Output {
+        let mut out = Output::default();
+        if !content.is_empty() {
+            out.json(&match self.quirks.system_role {
+                SystemRole::System => Outgoing::System { content },
+                SystemRole::Developer => Outgoing::Developer { content },
+            });
+        }
+        out
+    }
+
+    fn answer(&self, answer: &Answer<'_>, out: &mut Output) {
+        let mut message = self.parts(answer);
+        let says_nothing = message.content.is_omitted();
+        if says_nothing && message.tool_calls.is_empty() {
+            return;
         }
         if says_nothing {
-            out.content = match self.quirks.empty_content {
+            message.content = match self.quirks.empty_content {
                 EmptyContent::Null => Text::Null,
                 EmptyContent::Empty => Text::Plain(Cow::Borrowed("")),
                 EmptyContent::Omitted => Text::Omitted,
             };
         }
-        self.write(&Outgoing::Assistant(out))?;
-        self.results(&calls, results)
+        write(out, &Outgoing::Assistant(message));
     }
 
-    fn parts(&self, message: &'v AssistantMessage) -> Assistant<'v> {
-        let is_own = self.is_own(message);
+    fn parts<'v>(&self, answer: &'v Answer<'_>) -> Assistant<'v> {
         let mut out = Assistant::default();
         let mut text = Cow::Borrowed("");
         let mut blocks = Vec::new();
         let mut extra = Extra::default();
         let mut thinking = Cow::Borrowed("");
-        for part in &message.parts {
+        for part in &answer.parts {
             match part {
-                AssistantPart::Text(part) if part.text.is_empty() => {}
-                AssistantPart::Text(part) => {
-                    append(&mut text, &part.text);
-                    blocks.push(text_block(&part.text));
+                Part::Text { text: said, .. } => {
+                    append(&mut text, said);
+                    blocks.push(text_block(said));
                 }
-                AssistantPart::Thinking(part) if is_own => {
+                Part::Thinking(part) => {
                     if !part.facts.is_empty() {
                         extra = Extra::of(&part.facts);
                     }
@@ -228,9 +216,18 @@ impl<'v> MessageWriter<'v> {
                         blocks.push(Block::Thinking { thinking });
                     }
                 }
-                AssistantPart::Thinking(_)
-                | AssistantPart::ToolCall(_)
-                | AssistantPart::Opaque(_) => {}
+                Part::Call {
+                    id,
+                    name,
+                    arguments,
+                    facts,
+                } => out.tool_calls.push(OutgoingCall {
+                    id,
+                    kind: "function",
+                    function: OutgoingFunction { name, arguments },
+                    extra_content: facts.and_then(|facts| Extra::of(facts).extra_content),
+                }),
+                Part::Opaque(_) => {}
             }
         }
         let typed = self.add_reasoning(&mut out, thinking, extra);
@@ -243,7 +240,12 @@ impl<'v> MessageWriter<'v> {
     }
 
     /// Puts the reasoning where it came from. Says whether that is among the blocks of `content`.
-    fn add_reasoning(&self, out: &mut Assistant<'v>, thinking: Cow<'v, str>, extra: Extra) -> bool {
+    fn add_reasoning<'v>(
+        &self,
+        out: &mut Assistant<'v>,
+        thinking: Cow<'v, str>,
+        extra: Extra,
+    ) -> bool {
         let wanted = match self.quirks.reasoning_replay {
             ReasoningReplay::Never => return false,
             ReasoningReplay::WithTools | ReasoningReplay::WithToolsOrEmpty => self.has_tools,
@@ -266,108 +268,20 @@ impl<'v> MessageWriter<'v> {
         }
         false
     }
+}
 
-    fn call(&self, id: String, call: &'v ToolCall, message: &AssistantMessage) -> OutgoingCall<'v> {
-        let extra = if self.is_own(message) {
-            Extra::of(&call.facts)
-        } else {
-            Extra::default()
-        };
-        let arguments = match &call.arguments {
-            Arguments::Object(object) => without_lone_surrogates(object.as_str()),
-            // Servers that fill templates parse the arguments of the past again.
-            Arguments::Malformed { raw, .. } => {
-                Cow::Owned(serde_json::json!({ "malformed_arguments": raw }).to_string())
-            }
-        };
-        OutgoingCall {
-            id,
-            kind: "function",
-            function: OutgoingFunction {
-                name: &call.name,
-                arguments,
-            },
-            extra_content: extra.extra_content,
-        }
-    }
-
-    /// Writes one result for each call, in call order, right after the calls.
-    fn results(
-        &mut self,
-        calls: &[(String, &'v ToolCall)],
-        results: &'v [CallResult],
-    ) -> serde_json::Result<()> {
-        let mut images = Vec::new();
-        for (nth, (id, call)) in calls.iter().enumerate() {
-            let matches = |result: &&CallResult| result.call.id == call.id;
-            let result = match results.get(nth).filter(matches) {
-                Some(result) => Some(result),
-                None => results.iter().find(matches),
-            };
-            let content = match result {
-                Some(result) => self.result(result, &mut images),
-                None => Text::Plain(Cow::Borrowed("error: the call has no result")),
-            };
-            let tool_call_id = id.as_str();
-            self.write(&Outgoing::Tool {
-                tool_call_id,
-                content,
-            })?;
-        }
-        if images.is_empty() {
-            return Ok(());
-        }
-        let content = Text::Blocks(images);
-        self.write(&Outgoing::User { content })
-    }
-
-    fn result<'r>(&self, result: &'r CallResult, images: &mut Vec<Block<'r>>) -> Text<'r> {
-        let CallResult { call, result } = result;
-        let mut blocks: Vec<Block<'r>> = Vec::new();
-        if result.is_error {
-            blocks.push(text_block("error:"));
-        }
-        let mut moved = Vec::new();
-        for block in result.content.iter().filter_map(block_of) {
-            match (block, self.quirks.tool_images) {
-                (block @ Block::ImageUrl { .. }, ToolImages::AfterResults) => moved.push(block),
-                (block, _) => blocks.push(block),
-            }
-        }
-        if !moved.is_empty() {
-            blocks.push(text_block(
-                "(the next user message shows the image of this result)",
-            ));
-            let told = format!("the image of the result of tool `{}`:", call.name);
-            images.push(Block::Text {
-                text: Cow::Owned(told),
-            });
-            images.append(&mut moved);
-        }
-        match result_of(blocks) {
-            Text::Omitted | Text::Null => Text::Plain(Cow::Borrowed("(no output)")),
-            content => content,
-        }
-    }
-
-    fn is_own(&self, message: &AssistantMessage) -> bool {
-        let origin = &message.origin;
-        origin.protocol == self.origin.protocol
-            && origin.provider == self.origin.provider
-            && origin.model == self.origin.model
-    }
-
-    fn write(&mut self, message: &Outgoing<'_>) -> serde_json::Result<()> {
-        if self.json.len() > 1 {
-            self.json.push(b',');
-        }
-        serde_json::to_writer(&mut self.json, message)
+/// Returns the content of a result, whose failure stands in its text.
+fn result_of<'r>(result: &'r AnsweredCall<'_>) -> Text<'r> {
+    let failure = result.is_error.then(|| text_block("error:"));
+    let blocks = result.content.iter().map(|content| block_of(content));
+    match joined(failure.into_iter().chain(blocks).collect()) {
+        Text::Omitted | Text::Null => Text::Plain(Cow::Borrowed("(no output)")),
+        content => content,
     }
 }
 
-fn block_of(content: &Content) -> Option<Block<'_>> {
-    Some(match content {
-        Content::Text { text } if text.is_empty() => return None,
+fn block_of(content: &Content) -> Block<'_> {
+    match content {
         Content::Text { text } => text_block(text),
         Content::Image { media_type, source } => {
             let url = match source {
@@ -377,7 +291,7 @@ fn block_of(content: &Content) -> Option<Block<'_>> {
             let image_url = ImageUrl { url };
             Block::ImageUrl { image_url }
         }
-    })
+    }
 }
 
 fn text_block(text: &str) -> Block<'_> {
@@ -399,7 +313,7 @@ fn content_of(mut blocks: Vec<Block<'_>>) -> Text<'_> {
 }
 
 /// The texts of a result are one text, line after line, unless an image stands among them.
-fn result_of(blocks: Vec<Block<'_>>) -> Text<'_> {
+fn joined(blocks: Vec<Block<'_>>) -> Text<'_> {
     let all_text = |block: &Block<'_>| matches!(block, Block::Text { .. });
     if !blocks.iter().all(all_text) {
         return Text::Blocks(blocks);

@@ -18,13 +18,15 @@ mod usage;
 
 use std::time::SystemTime;
 
-use phi_types::{Identity, Origin, Request};
+use phi_types::{Identity, Request};
 
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 use decode::ChatReader;
+use messages::ChatWriter;
 pub use quirks::{
     CallIds, EmptyContent, KeyPlace, OutputLimit, Quirks, ReasoningReplay, StreamUsage, SystemRole,
     ThinkTags, ToolImages,
@@ -44,6 +46,7 @@ pub struct OpenAiChat {
     delivery: Delivery,
     limits: Limits,
     quirks: Quirks,
+    views: ViewCache<ChatWriter>,
 }
 
 impl OpenAiChat {
@@ -65,6 +68,7 @@ impl OpenAiChat {
             delivery: Delivery::default(),
             limits: Limits::default(),
             quirks: Quirks::default(),
+            views: ViewCache::default(),
         }
     }
 
@@ -113,14 +117,7 @@ impl Wire for OpenAiChat {
     }
 
     fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
-        let origin = Origin {
-            protocol: Self::PROTOCOL.into(),
-            provider: self.provider.as_str().into(),
-            model: request.model.clone(),
-            response_id: None,
-            response_model: None,
-        };
-        let body = encode::body(request, &origin, self.quirks, self.delivery)?;
+        let (body, losses) = encode::body(self, request)?;
         let accept = match self.delivery {
             Delivery::Streamed => "text/event-stream",
             Delivery::Whole => "application/json",
@@ -132,12 +129,9 @@ impl Wire for OpenAiChat {
                 ("content-type", "application/json".to_owned()),
                 ("accept", accept.to_owned()),
             ],
-            body: vec![body.into()],
+            body,
         };
-        Ok(Encoded {
-            request,
-            losses: Vec::new(),
-        })
+        Ok(Encoded { request, losses })
     }
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {

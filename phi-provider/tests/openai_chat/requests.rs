@@ -415,7 +415,7 @@ fn c14_every_call_has_its_result_right_after_it_in_call_order() {
         tail,
         [
             ("a", "1"),
-            ("b", "error: the call has no result"),
+            ("b", "error:\nno result was recorded"),
             ("c", "3"),
             ("", "go on")
         ]
