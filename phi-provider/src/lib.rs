@@ -55,6 +55,8 @@ mod http_provider;
 mod http_timeouts;
 #[cfg(feature = "http")]
 mod http_transport;
+#[cfg(any(feature = "cohere", feature = "ollama", feature = "openai-chat"))]
+mod lenient;
 mod limits;
 #[cfg(feature = "wires")]
 mod object;

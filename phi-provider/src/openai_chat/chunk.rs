@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::lenient::{Count, Few, List, Object, Str};
+use crate::lenient::{Count, Few, List, Object, Str};
 
 /// One event of a stream, or a whole body.
 ///

@@ -10,9 +10,9 @@ use super::calls::{CallPiece, Key};
 use super::chunk::{Block, CallEntry, Choice, Chunk, Content, FunctionPiece, Piece, is_stated};
 use super::facts::{Extra, ReasoningField};
 use super::finish::Word;
-use super::lenient::{Few, Object};
 use super::quirks::ThinkTags;
 use crate::body::{Fault, Protocol};
+use crate::lenient::{Few, Object};
 use crate::sse::StreamEvent;
 use crate::surrogates::without_lone_surrogates;
 

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::chunk::Detail;
-use super::lenient::Str;
+use crate::lenient::Str;
 use crate::object::push_string;
 
 /// The entries of `reasoning_details`, in the order in which they began.

@@ -8,7 +8,6 @@ mod details;
 mod encode;
 mod facts;
 mod finish;
-mod lenient;
 mod messages;
 mod quirks;
 mod reasoning;

@@ -3,7 +3,7 @@
 use phi_types::Usage;
 
 use super::chunk::ReportedUsage;
-use super::lenient::Count;
+use crate::lenient::Count;
 
 impl ReportedUsage {
     /// Returns the counts in phi's terms: input without cache, output with reasoning.

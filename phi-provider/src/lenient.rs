@@ -9,19 +9,19 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 /// Text, or a number as its text; anything else reads as nothing.
 #[derive(Debug, Default)]
-pub(super) struct Str<'a>(Option<Cow<'a, str>>);
+pub(crate) struct Str<'a>(Option<Cow<'a, str>>);
 
 impl<'a> Str<'a> {
     /// Returns the text, unless there is none.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.as_str().is_empty()
     }
 
-    pub(super) fn into_cow(self) -> Cow<'a, str> {
+    pub(crate) fn into_cow(self) -> Cow<'a, str> {
         self.0.unwrap_or_default()
     }
 }
@@ -72,7 +72,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
 
 /// A count; `null`, a negative number and what is no number read as "not stated".
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) Option<u64>);
+pub(crate) struct Count(pub(super) Option<u64>);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Count {
 
 /// An object; `null` and what is no object read as nothing.
 #[derive(Debug)]
-pub(super) struct Object<T>(pub(super) Option<T>);
+pub(crate) struct Object<T>(pub(super) Option<T>);
 
 impl<T> Default for Object<T> {
     fn default() -> Self {
@@ -169,7 +169,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 /// A list; `null` and what is no list read as empty.
 #[derive(Debug)]
-pub(super) struct List<T>(pub(super) Vec<T>);
+pub(crate) struct List<T>(pub(super) Vec<T>);
 
 impl<T> Default for List<T> {
     fn default() -> Self {
@@ -184,18 +184,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 }
 
 /// A list whose first item costs no allocation, for lists that mostly have one.
+#[cfg(feature = "openai-chat")]
 #[derive(Debug)]
-pub(super) struct Few<T> {
+pub(crate) struct Few<T> {
     first: Option<T>,
     rest: Vec<T>,
 }
 
+#[cfg(feature = "openai-chat")]
 impl<T> Few<T> {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 }
 
+#[cfg(feature = "openai-chat")]
 impl<T> Default for Few<T> {
     fn default() -> Self {
         Self {
@@ -205,6 +208,7 @@ impl<T> Default for Few<T> {
     }
 }
 
+#[cfg(feature = "openai-chat")]
 impl<T> Extend<T> for Few<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         let mut items = items.into_iter();
@@ -215,6 +219,7 @@ impl<T> Extend<T> for Few<T> {
     }
 }
 
+#[cfg(feature = "openai-chat")]
 impl<T> IntoIterator for Few<T> {
     type Item = T;
     type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
@@ -224,6 +229,7 @@ impl<T> IntoIterator for Few<T> {
     }
 }
 
+#[cfg(feature = "openai-chat")]
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Items::new())
@@ -336,11 +342,14 @@ mod tests {
                 list.0.iter().map(|item| item.n).collect::<Vec<_>>(),
                 expected
             );
-            let few: Few<Item> = serde_json::from_str(text).unwrap();
-            assert_eq!(
-                few.into_iter().map(|item| item.n).collect::<Vec<_>>(),
-                expected
-            );
+            #[cfg(feature = "openai-chat")]
+            {
+                let few: Few<Item> = serde_json::from_str(text).unwrap();
+                assert_eq!(
+                    few.into_iter().map(|item| item.n).collect::<Vec<_>>(),
+                    expected
+                );
+            }
         }
     }
 }
