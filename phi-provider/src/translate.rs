@@ -233,6 +233,8 @@ pub enum LossKind {
     ResultInvented,
     /// A result had no call and became text of the user.
     ResultBecameText,
+    /// The conversation began with an answer, and a note of the user precedes it.
+    BeginningInvented,
     /// Nothing of a message was left.
     MessageDropped,
 }
@@ -251,6 +253,7 @@ impl std::fmt::Display for Loss {
             LossKind::ImageMoved => f.write_str("an image of a result moved behind it"),
             LossKind::ResultInvented => f.write_str("a call had no result"),
             LossKind::ResultBecameText => f.write_str("a result without its call became text"),
+            LossKind::BeginningInvented => f.write_str("the conversation began with an answer"),
             LossKind::MessageDropped => f.write_str("nothing was left of a message"),
         }
     }
@@ -267,7 +270,8 @@ pub struct Translation<'v> {
 
 /// Translates a view for a reader.
 ///
-/// What comes out holds, for every view: no message and no part is empty; every call has an id that
+/// What comes out holds, for every view: the first message is of the user; no message and no part
+/// is empty; every call has an id that
 /// the reader accepts and that no other call has; the message after an answer with calls holds one
 /// result for each, in call order; what only its author may read goes to its author alone. Every
 /// wire of this crate sends what this function makes.
@@ -311,6 +315,8 @@ pub(crate) struct Translator {
     written: Vec<Arc<str>>,
     /// How many calls of the newest answer had no result.
     unanswered: usize,
+    /// A message was written.
+    begun: bool,
 }
 
 impl Step<'_> {
@@ -326,11 +332,13 @@ impl Translator {
             ids: ToolIds::new(call_ids),
             written: Vec::new(),
             unanswered: 0,
+            begun: false,
         }
     }
 
     /// Goes back to a place that was settled, where `ids` ids had been given out.
-    pub(crate) fn rewind(&mut self, ids: usize) {
+    pub(crate) fn rewind(&mut self, ids: usize, begun: bool) {
+        self.begun = begun;
         self.ids.truncate(ids);
         self.written.clear();
         self.unanswered = 0;
@@ -350,7 +358,7 @@ impl Translator {
         each: &mut dyn FnMut(Message<'v>),
     ) {
         match entry {
-            Entry::User(message) => user(step, &message.content, each),
+            Entry::User(message) => self.user(step, &message.content, each),
             Entry::Assistant(message) => self.answer(step, message, after, each),
             Entry::Results(results) => self.strays(step, results, each),
             Entry::Extension(_) => {}
@@ -388,6 +396,11 @@ impl Translator {
             }
         }
         if !parts.is_empty() {
+            if !std::mem::replace(&mut self.begun, true) {
+                step.lose(LossKind::BeginningInvented);
+                let note = "(the beginning of the conversation is not shown)";
+                each(Message::User(vec![Cow::Owned(Content::text(note))]));
+            }
             each(Message::Assistant(Answer {
                 parts,
                 kinship,
@@ -479,17 +492,24 @@ impl Translator {
             told.extend(contents(step, &result.content));
         }
         if !told.is_empty() {
+            self.begun = true;
             each(Message::User(told));
         }
     }
-}
 
-fn user<'v>(step: &mut Step<'_>, content: &'v [Content], each: &mut dyn FnMut(Message<'v>)) {
-    let kept: Vec<_> = contents(step, content).collect();
-    if !kept.is_empty() {
-        each(Message::User(kept));
-    } else if !content.is_empty() {
-        step.lose(LossKind::MessageDropped);
+    fn user<'v>(
+        &mut self,
+        step: &mut Step<'_>,
+        content: &'v [Content],
+        each: &mut dyn FnMut(Message<'v>),
+    ) {
+        let kept: Vec<_> = contents(step, content).collect();
+        if !kept.is_empty() {
+            self.begun = true;
+            each(Message::User(kept));
+        } else if !content.is_empty() {
+            step.lose(LossKind::MessageDropped);
+        }
     }
 }
 

@@ -219,7 +219,7 @@ impl<W: MessageWriter> Tape<W> {
             .map_or((0, 0, 0), |mark| (mark.json, mark.losses, mark.ids));
         self.json.truncate(json);
         self.losses.truncate(losses);
-        self.translator.rewind(ids);
+        self.translator.rewind(ids, json > 0);
     }
 
     /// Writes what is new of a view, and keeps it as far as it stays the same whatever follows.
