@@ -609,6 +609,9 @@ fn thinking<'v>(step: &mut Step<'_>, part: &'v ThinkingPart, kinship: Kinship) -
         Kinship::Author => step.rules.unsigned_thinking,
         Kinship::Service | Kinship::Foreign => step.rules.foreign_thinking,
     };
+    if part.text.is_empty() && part.facts.is_empty() {
+        return None;
+    }
     match fate {
         Fate::Keep => Some(Part::Thinking(part)),
         Fate::Text if is_said(step.rules, &part.text) => {
