@@ -283,6 +283,16 @@ impl<'de, C: Default + Extend<T>, T: Deserialize<'de>> Visitor<'de> for Items<C,
     }
 }
 
+/// Returns other spellings of a JSON value that could not be read, the gentlest first: half of a
+/// surrogate pair is no character, and of a field that comes twice the last one counts.
+#[cfg(any(feature = "cohere", feature = "ollama"))]
+pub(crate) fn repairs(json: &str) -> impl Iterator<Item = String> {
+    let whole = crate::surrogates::without_lone_surrogates(json).into_owned();
+    let value = serde_json::from_str::<serde_json::Value>(&whole);
+    let value = value.map(|value| value.to_string());
+    std::iter::once(whole).chain(value.ok())
+}
+
 fn skip_items<'de, A: SeqAccess<'de>>(mut items: A) -> Result<(), A::Error> {
     while items.next_element::<IgnoredAny>()?.is_some() {}
     Ok(())

@@ -61,11 +61,13 @@ mod limits;
 #[cfg(feature = "wires")]
 mod object;
 #[cfg(feature = "ollama")]
-pub mod ollama;
+mod ollama;
 #[cfg(feature = "openai-chat")]
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
+#[cfg(any(feature = "cohere", feature = "ollama"))]
+mod request_body;
 #[cfg(feature = "wires")]
 mod retry_after;
 #[cfg(feature = "wires")]
@@ -94,6 +96,8 @@ pub use http_timeouts::Timeouts;
 #[cfg(feature = "http")]
 pub use http_transport::{HttpOptions, HttpTransport, Proxies};
 pub use limits::Limits;
+#[cfg(feature = "ollama")]
+pub use ollama::OllamaChat;
 pub use sse::{SseDecoder, StreamEvent};
 pub use translate::translate;
 #[cfg(feature = "transport")]

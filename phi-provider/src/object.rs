@@ -45,8 +45,13 @@ impl<'a> Object<'a> {
         self.fields
     }
 
+    #[cfg(feature = "ollama")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// Writes the object.
-    #[cfg(any(test, feature = "anthropic"))]
+    #[cfg(any(test, feature = "anthropic", feature = "ollama"))]
     pub(crate) fn text(&self) -> String {
         let mut out = String::from("{");
         for (at, (name, value)) in self.fields.iter().enumerate() {

@@ -171,6 +171,16 @@ pub enum EncodeError {
         /// The tool.
         tool: String,
     },
+    /// The protocol has no word for an option.
+    #[error("{protocol} cannot say `{option}` of the options: {remedy}")]
+    Unsayable {
+        /// The protocol.
+        protocol: &'static str,
+        /// The option.
+        option: &'static str,
+        /// What to do instead.
+        remedy: &'static str,
+    },
     /// The conversation has nothing that the protocol could send.
     #[error("the conversation holds no message for the model: add a user message")]
     NothingToSend,

@@ -114,7 +114,7 @@ pub(crate) fn turns_of(protocol: &str, framing: &Framing) -> Vec<Turn> {
                 } else {
                     bytes
                 },
-                is_stream: chunks || turn.response_encoding == "sse",
+                is_stream: chunks || matches!(&*turn.response_encoding, "sse" | "ndjson"),
                 expected: oracle.cloned(),
             });
         }

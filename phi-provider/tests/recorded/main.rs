@@ -3,7 +3,11 @@
 //! `cases` reads the recordings, `laws` holds what must be true of every turn, `pairs` compares the
 //! requests, and the files of a protocol say how its recordings are read and which differences are
 //! accepted, and why.
-#![cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#![cfg(any(
+    feature = "anthropic",
+    feature = "ollama",
+    feature = "openai-chat"
+))]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -20,6 +24,8 @@ mod cases;
 mod exceptions;
 mod fields;
 mod laws;
+#[cfg(feature = "ollama")]
+mod ollama;
 #[cfg(feature = "openai-chat")]
 mod openai_chat;
 mod pairs;
