@@ -21,10 +21,12 @@ pub mod replies;
 mod canned;
 mod noop;
 mod pair;
+mod recording;
 mod subject;
 
 pub use canned::CannedProvider;
 pub use floor::prompt;
 pub use noop::NoopTool;
 pub use pair::Pair;
+pub use recording::Recording;
 pub use subject::{Prepared, Subject, branches, conversation, runtime};

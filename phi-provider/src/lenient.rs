@@ -6,6 +6,9 @@ use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::surrogates::unescaped;
 
 /// Text, or a number as its text; anything else reads as nothing.
 #[derive(Debug, Default)]
@@ -28,45 +31,12 @@ impl<'a> Str<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Str<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Texts;
-        impl<'de> Visitor<'de> for Texts {
-            type Value = Option<Cow<'de, str>>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Owned(text.to_owned())))
-            }
-            fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Owned(text)))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Owned(number.to_string())))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Owned(number.to_string())))
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(Some(Cow::Owned(number.to_string())))
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(None)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                skip_items(items).map(|()| None)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-                skip_fields(fields).map(|()| None)
-            }
-        }
-        deserializer.deserialize_any(Texts).map(Self)
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self(match json.as_bytes().first() {
+            Some(b'"') => Some(unescaped(json)),
+            Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(json)),
+            _ => None,
+        }))
     }
 }
 
@@ -184,7 +154,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 }
 
 /// A list whose first item costs no allocation, for lists that mostly have one.
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "cohere", feature = "openai-chat"))]
 #[derive(Debug)]
 pub(crate) struct Few<T> {
     first: Option<T>,
@@ -198,7 +168,7 @@ impl<T> Few<T> {
     }
 }
 
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "cohere", feature = "openai-chat"))]
 impl<T> Default for Few<T> {
     fn default() -> Self {
         Self {
@@ -208,7 +178,7 @@ impl<T> Default for Few<T> {
     }
 }
 
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "cohere", feature = "openai-chat"))]
 impl<T> Extend<T> for Few<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         let mut items = items.into_iter();
@@ -219,7 +189,7 @@ impl<T> Extend<T> for Few<T> {
     }
 }
 
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "cohere", feature = "openai-chat"))]
 impl<T> IntoIterator for Few<T> {
     type Item = T;
     type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
@@ -229,7 +199,7 @@ impl<T> IntoIterator for Few<T> {
     }
 }
 
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "cohere", feature = "openai-chat"))]
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Items::new())

@@ -3,13 +3,26 @@
 use std::borrow::Cow;
 
 use phi_types::Usage;
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::surrogates::unescaped;
+
 /// Text that is borrowed where it holds no escape.
-#[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+#[derive(Debug, Default)]
+pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        if json.starts_with('"') {
+            Ok(Self(unescaped(json)))
+        } else {
+            Err(D::Error::custom("a text is expected"))
+        }
+    }
+}
 
 impl Text<'_> {
     pub(super) fn into_string(self) -> String {

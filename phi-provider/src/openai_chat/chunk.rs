@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::lenient::{Count, Few, List, Object, Str};
+use crate::surrogates::unescaped;
 
 /// One event of a stream, or a whole body.
 ///
@@ -111,32 +110,17 @@ pub(super) enum Content<'a, B> {
 
 impl<'de: 'a, 'a, B: Deserialize<'de>> Deserialize<'de> for Content<'a, B> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Contents<B>(PhantomData<B>);
-        impl<'de, B: Deserialize<'de>> Visitor<'de> for Contents<B> {
-            type Value = Content<'de, B>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("text or a list of blocks")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Content::Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(Content::None)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
-                let items = serde::de::value::SeqAccessDeserializer::new(items);
-                List::deserialize(items).map(|list| Content::Blocks(list.0))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-                List::deserialize(MapAccessDeserializer::new(fields))
-                    .map(|list| Content::Blocks(list.0))
-            }
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match json.as_bytes().first() {
+            Some(b'"') => Ok(Self::Text(unescaped(json))),
+            Some(b'[' | b'{') => serde_json::from_str::<List<B>>(json)
+                .map(|list| Self::Blocks(list.0))
+                .map_err(D::Error::custom),
+            Some(b'n') => Ok(Self::None),
+            _ => Err(D::Error::custom(
+                "the content is no text and no list of blocks",
+            )),
         }
-        deserializer.deserialize_any(Contents(PhantomData))
     }
 }
 

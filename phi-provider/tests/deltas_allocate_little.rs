@@ -1,0 +1,75 @@
+//! A delta costs at most two allocations: its text, and room in the list that it joins.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail where the tests do"
+)]
+#![expect(clippy::print_stdout, reason = "the tests say what they counted")]
+
+use phi_provider::openai_chat::OpenAiChat;
+use phi_provider::{AnthropicMessages, ResponseHead, Wire};
+
+const DELTAS: u64 = 1_000;
+
+/// Decodes an event over and over and returns the allocations for one delta.
+fn allocations(wire: &dyn Wire, before: &str, event: &str) -> u64 {
+    let mut decoder = wire.decoder(&ResponseHead::new(200));
+    let mut deltas = Vec::new();
+    decoder.push(before.as_bytes(), &mut deltas).unwrap();
+    // The first events make the decoder ready.
+    decoder
+        .push(event.repeat(4).as_bytes(), &mut deltas)
+        .unwrap();
+    let body = event.repeat(DELTAS.try_into().unwrap());
+    deltas.clear();
+    let mut seen = 0;
+    let counted = allocation_counter::measure(|| {
+        for piece in body.as_bytes().chunks(4 << 10) {
+            decoder.push(piece, &mut deltas).unwrap();
+            seen += deltas.len();
+            deltas.clear();
+        }
+    });
+    assert_eq!(
+        u64::try_from(seen).unwrap(),
+        DELTAS,
+        "one delta for each event"
+    );
+    println!(
+        "{}: {} allocations for {DELTAS} deltas",
+        wire.identity().protocol,
+        counted.count_total
+    );
+    counted.count_total / DELTAS
+}
+
+#[test]
+fn a_delta_of_text_costs_at_most_two_allocations() {
+    let wires: [(Box<dyn Wire>, &str, &str); 2] = [
+        (
+            Box::new(AnthropicMessages::new()),
+            concat!(
+                "event: message_start\n",
+                r#"data: {"type":"message_start","message":{"id":"m","type":"message","role":"assistant","model":"m","content":[],"usage":{"input_tokens":1,"output_tokens":1}}}"#,
+                "\n\nevent: content_block_start\n",
+                r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+                "\n\n"
+            ),
+            concat!(
+                "event: content_block_delta\n",
+                r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":" some\n text"}}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiChat::new("https://api.example.com/v1")),
+            "",
+            concat!(
+                r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" some\n text"},"logprobs":null,"finish_reason":null}]}"#,
+                "\n\n"
+            ),
+        ),
+    ];
+    for (wire, before, event) in wires {
+        assert!(allocations(&*wire, before, event) <= 2);
+    }
+}
