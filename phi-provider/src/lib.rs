@@ -73,6 +73,8 @@ mod retry_after;
 #[cfg(feature = "wires")]
 mod rope;
 mod sse;
+#[cfg(feature = "wires")]
+pub mod structured;
 mod surrogates;
 mod tool_ids;
 pub mod translate;
