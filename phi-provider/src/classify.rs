@@ -192,6 +192,7 @@ const OVERFLOW_CODES: &[&str] = &[
     "model_context_window_exceeded",
     "exceed_context_size_error",
     "too_many_prompt_tokens",
+    "too_many_tokens",
     "request_too_large",
 ];
 
@@ -220,6 +221,7 @@ const OVERFLOW_PHRASES: &[&[&str]] = &[
     &["range of input length should be"],
     &["total length of all messages is too long"],
     &["too many tokens", "prompt"],
+    &["too many tokens: size limit exceeded"],
     &["must have less than", "tokens"],
     &["`inputs` tokens + `max_new_tokens` must be"],
     &["request_too_large"],

@@ -64,7 +64,7 @@ impl ErrorBody {
                         self.take(inner, depth + 1);
                     }
                 }
-                for name in ["code", "status", "raw_status_code", "type"] {
+                for name in ["code", "status", "raw_status_code", "type", "error_type"] {
                     self.take_code(fields.get(name));
                 }
                 for name in ["message", "msg", "detail", "error_description", "title"] {

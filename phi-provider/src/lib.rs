@@ -37,7 +37,7 @@ mod body;
 #[cfg(feature = "wires")]
 mod classify;
 #[cfg(feature = "cohere")]
-pub mod cohere;
+mod cohere;
 mod credential;
 #[cfg(feature = "wires")]
 mod error_body;
@@ -88,6 +88,8 @@ mod wire;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+#[cfg(feature = "cohere")]
+pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
 #[cfg(feature = "transport")]
 pub use http_credential::Credential;

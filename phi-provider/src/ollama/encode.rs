@@ -10,6 +10,7 @@ use crate::object::Object;
 use crate::request_body::{
     FunctionTool, add, add_some, chunks, extra_fields, join, up_to_messages,
 };
+use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
 use crate::wire::{Delivery, EncodeError, Wire};
 
@@ -29,7 +30,7 @@ pub(super) fn body(
     );
     add_some(&mut fields, "think", think(options));
     if let Some(output) = &options.output {
-        add(&mut fields, "format", &output.schema);
+        fields.set("format", without_lone_surrogates(output.schema.as_str()));
     }
     let mut model_options = model_options(wire, options);
     let given = extra.remove("options");

@@ -5,6 +5,7 @@
 //! accepted, and why.
 #![cfg(any(
     feature = "anthropic",
+    feature = "cohere",
     feature = "ollama",
     feature = "openai-chat"
 ))]
@@ -21,6 +22,8 @@ mod anthropic;
 #[cfg(feature = "anthropic")]
 mod anthropic_requests;
 mod cases;
+#[cfg(feature = "cohere")]
+mod cohere;
 mod exceptions;
 mod fields;
 mod laws;
