@@ -8,6 +8,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::classify::{classify, classify_reported};
+#[cfg(feature = "gemini")]
+use crate::json_items::ItemDecoder;
 use crate::limits::{Capped, Limits};
 use crate::sse::{SseDecoder, StreamEvent};
 use crate::wire::{Decoder, ResponseHead};
@@ -37,6 +39,10 @@ pub(crate) enum Framing {
     Events,
     /// As one JSON value per line, unless the first line is no whole value: then as one value.
     Lines,
+    /// As an event stream whose last event may lack the empty line after it, as an array of JSON
+    /// objects each of which is an event, or as one JSON object: the first byte tells.
+    #[cfg(feature = "gemini")]
+    EventsOrItems,
 }
 
 /// Why a piece of an answer is none.
@@ -71,6 +77,9 @@ enum State {
     FirstLine(Capped),
     /// JSON values, one per line. It holds the line whose end did not come yet.
     Lines(Capped),
+    /// The items of a JSON array.
+    #[cfg(feature = "gemini")]
+    Items(Box<ItemDecoder>),
     /// One JSON value.
     Whole(Capped),
     /// A body that is no answer. `refused` says that its nature and not its status tells.
@@ -114,6 +123,8 @@ impl<P: Protocol> BodyDecoder<P> {
         if let Some(first) = content.first() {
             self.state = match (first, P::FRAMING) {
                 (b'{', Framing::Lines) => State::FirstLine(Capped::default()),
+                #[cfg(feature = "gemini")]
+                (b'[', Framing::EventsOrItems) => State::Items(Box::default()),
                 (b'{' | b'[', _) => State::Whole(Capped::default()),
                 (b'<', _) => State::Failed {
                     body: Vec::new(),
@@ -165,6 +176,12 @@ impl<P: Protocol> BodyDecoder<P> {
                     .event(event_of_line(line), deltas)
                     .map_err(|fault| error_of(head, fault))
             }),
+            #[cfg(feature = "gemini")]
+            State::Items(items) => items.push(bytes, *limits, |item| {
+                protocol
+                    .event(event_of_line(item), deltas)
+                    .map_err(|fault| error_of(head, fault))
+            }),
             State::Whole(body) => body.extend(bytes, limits.body_bytes_max, "the body"),
             State::Failed { body, .. } => {
                 let room = limits.error_bytes_max.saturating_sub(body.len());
@@ -177,6 +194,20 @@ impl<P: Protocol> BodyDecoder<P> {
 
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         match mem::replace(&mut self.state, State::Ended) {
+            #[cfg(feature = "gemini")]
+            State::Events(mut events) if P::FRAMING == Framing::EventsOrItems => {
+                let (protocol, head) = (&mut self.protocol, &self.head);
+                events.close(|event| {
+                    if !is_object(event.data) {
+                        return Ok(());
+                    }
+                    let taken = protocol.event(event, deltas);
+                    taken.map_err(|fault| error_of(head, fault))
+                })?;
+                self.close(deltas)
+            }
+            #[cfg(feature = "gemini")]
+            State::Items(_) => self.close(deltas),
             State::Opening | State::Events(_) => self.close(deltas),
             State::FirstLine(last) | State::Lines(last) => {
                 let line = String::from_utf8_lossy(last.as_slice());
@@ -320,6 +351,12 @@ pub(crate) fn reported_error(body: &str) -> Option<Fault> {
 /// Says whether a field `error` states one: some gateways fill it with nothing.
 pub(crate) fn is_stated(error: &RawValue) -> bool {
     !matches!(error.get(), "null" | "false" | "\"\"")
+}
+
+/// Says whether a text is one whole JSON object.
+#[cfg(feature = "gemini")]
+fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 /// Says whether a JSON value ends before its end.

@@ -154,21 +154,21 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
 }
 
 /// A list whose first item costs no allocation, for lists that mostly have one.
-#[cfg(any(feature = "cohere", feature = "openai-chat"))]
+#[cfg(any(feature = "cohere", feature = "gemini", feature = "openai-chat"))]
 #[derive(Debug)]
 pub(crate) struct Few<T> {
     first: Option<T>,
     rest: Vec<T>,
 }
 
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "gemini", feature = "openai-chat"))]
 impl<T> Few<T> {
     pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 }
 
-#[cfg(any(feature = "cohere", feature = "openai-chat"))]
+#[cfg(any(feature = "cohere", feature = "gemini", feature = "openai-chat"))]
 impl<T> Default for Few<T> {
     fn default() -> Self {
         Self {
@@ -178,7 +178,7 @@ impl<T> Default for Few<T> {
     }
 }
 
-#[cfg(any(feature = "cohere", feature = "openai-chat"))]
+#[cfg(any(feature = "cohere", feature = "gemini", feature = "openai-chat"))]
 impl<T> Extend<T> for Few<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, items: I) {
         let mut items = items.into_iter();
@@ -189,7 +189,7 @@ impl<T> Extend<T> for Few<T> {
     }
 }
 
-#[cfg(any(feature = "cohere", feature = "openai-chat"))]
+#[cfg(any(feature = "cohere", feature = "gemini", feature = "openai-chat"))]
 impl<T> IntoIterator for Few<T> {
     type Item = T;
     type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::vec::IntoIter<T>>;
@@ -199,7 +199,7 @@ impl<T> IntoIterator for Few<T> {
     }
 }
 
-#[cfg(any(feature = "cohere", feature = "openai-chat"))]
+#[cfg(any(feature = "cohere", feature = "gemini", feature = "openai-chat"))]
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Few<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Items::new())
@@ -255,7 +255,12 @@ impl<'de, C: Default + Extend<T>, T: Deserialize<'de>> Visitor<'de> for Items<C,
 
 /// Returns other spellings of a JSON value that could not be read, the gentlest first: half of a
 /// surrogate pair is no character, and of a field that comes twice the last one counts.
-#[cfg(any(feature = "cohere", feature = "ollama"))]
+#[cfg(any(
+    feature = "bedrock",
+    feature = "cohere",
+    feature = "gemini",
+    feature = "ollama"
+))]
 pub(crate) fn repairs(json: &str) -> impl Iterator<Item = String> {
     let whole = crate::surrogates::without_lone_surrogates(json).into_owned();
     let value = serde_json::from_str::<serde_json::Value>(&whole);

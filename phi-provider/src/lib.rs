@@ -55,7 +55,14 @@ mod http_provider;
 mod http_timeouts;
 #[cfg(feature = "http")]
 mod http_transport;
-#[cfg(any(feature = "cohere", feature = "ollama", feature = "openai-chat"))]
+#[cfg(feature = "gemini")]
+mod json_items;
+#[cfg(any(
+    feature = "cohere",
+    feature = "gemini",
+    feature = "ollama",
+    feature = "openai-chat"
+))]
 mod lenient;
 mod limits;
 #[cfg(feature = "wires")]

@@ -19,7 +19,7 @@ impl<'a> Object<'a> {
         serde_json::from_str(text)
     }
 
-    #[cfg(any(test, feature = "anthropic"))]
+    #[cfg(any(test, feature = "anthropic", feature = "gemini"))]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         let (_, value) = fields.find(|(given, _)| given == name)?;

@@ -112,6 +112,21 @@ impl SseDecoder {
         Ok(())
     }
 
+    /// Takes the end of the bytes and hands out the event that it leaves open, which is none by the
+    /// standard.
+    #[cfg(feature = "gemini")]
+    pub(crate) fn close(
+        &mut self,
+        mut each: impl FnMut(StreamEvent<'_>) -> Result<(), ProviderError>,
+    ) -> Result<(), ProviderError> {
+        let last = std::mem::take(&mut self.partial);
+        let mut borrowed = Borrowed::default();
+        if !last.is_empty() {
+            self.line(last.as_slice(), &mut borrowed, &mut each)?;
+        }
+        self.kept.hand_out(borrowed, &mut each)
+    }
+
     /// Takes one whole line without its end.
     fn line<'b>(
         &mut self,

@@ -45,6 +45,10 @@ pub(crate) fn fields_of(message: &AssistantMessage) -> Fields {
     fields.insert("thinking", thinking.into());
     fields.insert("signatures", signatures.into());
     fields.insert("part_kinds", kinds.into());
+    let unnamed = calls
+        .iter()
+        .map(|call| json!({"name": call["name"], "arguments": call["arguments"]}));
+    fields.insert("calls", unnamed.collect());
     fields.insert("tool_calls", calls.into());
     fields.insert("opaque", opaque.into());
     fields.insert("stop_reason", json!(message.stop_reason));

@@ -6,6 +6,7 @@
 #![cfg(any(
     feature = "anthropic",
     feature = "cohere",
+    feature = "gemini",
     feature = "ollama",
     feature = "openai-chat"
 ))]
@@ -26,6 +27,8 @@ mod cases;
 mod cohere;
 mod exceptions;
 mod fields;
+#[cfg(feature = "gemini")]
+mod gemini;
 mod laws;
 #[cfg(feature = "ollama")]
 mod ollama;
