@@ -114,14 +114,10 @@ impl ContentWriter {
             out.raw(",");
             return;
         }
-        if out.position() == 0 {
-            // A conversation begins with the user.
-            let note = "(the beginning of the conversation is left out)";
-            self.begin_user(out);
-            push_content(out, &Content::text(note));
-            out.raw("]}");
+        if out.position() > 0 {
+            out.raw(",");
         }
-        out.raw(",{\"role\":\"model\",\"parts\":[");
+        out.raw("{\"role\":\"model\",\"parts\":[");
         self.is_open = true;
     }
 

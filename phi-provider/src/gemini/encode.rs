@@ -37,13 +37,11 @@ impl Gemini {
             if !tools.is_empty() {
                 body.set("tools", format!("[{tools}]"));
             }
-            let has_own = own_tools.is_some_and(|own| own.contains('{'));
-            let mixed = has_own && !request.tools.is_empty();
-            let config = tool_config(
-                &request.options,
-                !request.tools.is_empty(),
-                mixed && self.mixes_tools && generation == Generation::Levels,
-            );
+            let own = OwnTools::read(own_tools.as_deref());
+            let has_functions = own.has_functions || !request.tools.is_empty();
+            let may_mix = self.mixes_tools && generation == Generation::Levels;
+            let mixed = has_functions && own.has_others && may_mix;
+            let config = tool_config(&request.options, has_functions, mixed);
             set_merged(&mut body, "toolConfig", config, extra.remove("toolConfig"));
         }
         set_merged(
@@ -179,6 +177,32 @@ impl Gemini {
             }
         }
         Ok(config)
+    }
+}
+
+/// What the tools hold that the caller gave in the words of the service.
+#[derive(Debug, Default)]
+struct OwnTools {
+    has_functions: bool,
+    /// Tools that the service runs.
+    has_others: bool,
+}
+
+impl OwnTools {
+    fn read(tools: Option<&str>) -> Self {
+        let tools: Vec<Object<'_>> = tools
+            .and_then(|tools| serde_json::from_str(tools).ok())
+            .unwrap_or_default();
+        let mut own = Self::default();
+        for (name, value) in tools.into_iter().flat_map(Object::into_fields) {
+            match &*name {
+                "functionDeclarations" | "function_declarations" => {
+                    own.has_functions |= !matches!(&*value, "[]" | "null");
+                }
+                _ => own.has_others |= value != "null",
+            }
+        }
+        own
     }
 }
 

@@ -13,6 +13,8 @@ pub(crate) struct Turn {
     pub(crate) case: String,
     /// The index of the turn in its case.
     pub(crate) index: usize,
+    /// The path of the request, where it was recorded: some protocols name the model there.
+    pub(crate) path: Option<String>,
     /// The body of the request, where it was recorded.
     pub(crate) request: Option<Value>,
     pub(crate) head: ResponseHead,
@@ -71,6 +73,8 @@ struct TurnFile {
 #[derive(Deserialize)]
 struct Recorded {
     #[serde(default)]
+    path: Option<String>,
+    #[serde(default)]
     body: Option<Value>,
 }
 
@@ -104,10 +108,12 @@ pub(crate) fn turns_of(protocol: &str, framing: &Framing) -> Vec<Turn> {
             let oracle = expected.iter().find(|one| {
                 one["turn"] == index && one["response_file"] == turn.response_file.as_str()
             });
+            let (path, request) = turn.request.map_or((None, None), |it| (it.path, it.body));
             turns.push(Turn {
                 case: format!("{}/{}", row.dir, row.id),
                 index,
-                request: turn.request.and_then(|request| request.body),
+                path,
+                request,
                 head,
                 body: if chunks {
                     reframe(&bytes, framing)

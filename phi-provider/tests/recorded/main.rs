@@ -29,6 +29,8 @@ mod exceptions;
 mod fields;
 #[cfg(feature = "gemini")]
 mod gemini;
+#[cfg(feature = "gemini")]
+mod gemini_requests;
 mod laws;
 #[cfg(feature = "ollama")]
 mod ollama;
