@@ -74,6 +74,26 @@ pub enum CredentialError {
         /// Where the key was found.
         source_name: String,
     },
+    /// The request cannot be signed.
+    #[error("the request cannot be signed: {reason}")]
+    Unsignable {
+        /// What the signer said.
+        reason: String,
+    },
+    /// The program that should print the key did not.
+    #[error("`{program}` gave no key: {reason}; run it by hand to see why")]
+    Command {
+        /// The program, without its arguments.
+        program: String,
+        /// What went wrong, without anything that it printed.
+        reason: String,
+    },
+    /// A source of one's own has no secret.
+    #[error("there is no credential: {reason}")]
+    Source {
+        /// What went wrong and what would help; it holds no secret.
+        reason: String,
+    },
     /// The protocol cannot be asked with a credential of this kind.
     #[error("{protocol} cannot be asked with {found}: give {wanted}")]
     Unusable {
@@ -92,7 +112,56 @@ impl From<CredentialError> for ProviderError {
     }
 }
 
+/// Takes a text as a key of a service: white space around it is no part of it.
+#[cfg(feature = "transport")]
+pub(crate) fn usable(value: &str, source_name: &str) -> Result<SecretString, CredentialError> {
+    let source_name = source_name.to_owned();
+    let key = value.trim();
+    if key.is_empty() {
+        return Err(CredentialError::Missing { source_name });
+    }
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CredentialError::Unsendable { source_name });
+    }
+    Ok(SecretString::from(key))
+}
+
 impl Secret {
+    /// Makes a key of a service.
+    #[must_use]
+    pub fn key(key: impl Into<SecretString>) -> Self {
+        Self::Key(key.into())
+    }
+
+    /// Makes an access token.
+    #[must_use]
+    pub fn token(token: impl Into<SecretString>) -> Self {
+        Self::Token(token.into())
+    }
+
+    /// Iterates over what nobody may see.
+    #[cfg(feature = "transport")]
+    pub(crate) fn values(&self) -> impl Iterator<Item = &SecretString> {
+        let (first, second) = match self {
+            Self::Key(secret) | Self::Token(secret) => (secret, None),
+            Self::Aws(keys) => (&keys.secret_access_key, keys.session_token.as_ref()),
+        };
+        [first].into_iter().chain(second)
+    }
+
+    /// Says whether another secret is the very same.
+    #[cfg(feature = "transport")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let id = |secret: &Self| match secret {
+            Self::Key(_) | Self::Token(_) => String::new(),
+            Self::Aws(keys) => keys.access_key_id.clone(),
+        };
+        let shown = |secret: &SecretString| secret.expose_secret().to_owned();
+        self.kind() == other.kind()
+            && id(self) == id(other)
+            && self.values().map(shown).eq(other.values().map(shown))
+    }
+
     /// Names the kind of the secret in words.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -105,6 +174,7 @@ impl Secret {
 
     /// Writes the one header of a protocol that takes keys in the header `key_header` and access
     /// tokens as bearers.
+    #[cfg(feature = "wires")]
     pub(crate) fn header(
         &self,
         protocol: &'static str,
@@ -128,6 +198,7 @@ impl Secret {
 }
 
 /// In which header a protocol takes a key.
+#[cfg(feature = "wires")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KeyHeader {
     /// As `authorization: Bearer …`.

@@ -9,23 +9,26 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
-use futures_core::stream::BoxStream;
 use phi_types::{Delta, ProviderError, ProviderErrorKind, Request};
+use secrecy::SecretString;
 use tokio::time::{Instant, Sleep};
 
-use crate::credential::SecretHeader;
-use crate::http_credential::scrub;
+use crate::credential::{CredentialError, Secret};
+use crate::http_credential::Credential;
 use crate::http_keep_alive::KeepAlive;
 use crate::http_provider::Shared;
+use crate::http_reading::{GZIP_MAGIC, GzipMark, Reading, Wait};
+use crate::http_refresh::{Refreshing, Ticket};
+use crate::http_scrub::{host_of, scrub, without_secrets};
 use crate::transport::{HttpResponse, TransportError};
-use crate::wire::{Decoder, ResponseHead};
+use crate::wire::{HttpRequest, ResponseHead};
 
 /// The stream of one call. Dropping it closes the exchange.
 pub(crate) struct Call {
     shared: Arc<Shared>,
     host: String,
     /// What no message may show.
-    secrets: Vec<SecretHeader>,
+    secrets: Vec<SecretString>,
     phase: Phase,
     /// What was decoded and not handed out yet: what one piece of the body says.
     deltas: VecDeque<Delta>,
@@ -47,34 +50,39 @@ const LAST_WAIT: Duration = Duration::from_millis(50);
 
 enum Phase {
     Ready(Box<Request>),
-    Sending {
-        response: BoxFuture<'static, Result<HttpResponse, TransportError>>,
-        until: Instant,
-    },
+    Asking(Box<Asking>),
+    Sending(Box<Sending>),
     Reading(Box<Reading>),
     Over,
 }
 
-/// The body of an answer while it is read.
-struct Reading {
-    body: BoxStream<'static, Result<Bytes, TransportError>>,
-    decoder: Box<dyn Decoder>,
-    status: u16,
-    /// Says that the body may be compressed, until its first bytes tell.
-    is_gzip: Option<GzipMark>,
-    keep_alive: KeepAlive,
-    left: u64,
-    content_at: Instant,
-    progress_at: Instant,
-    /// When the outcome is known: the end of the wait for the rest.
-    settled_at: Option<Instant>,
+/// A request that waits for its secret.
+struct Asking {
+    request: HttpRequest,
+    ticket: BoxFuture<'static, Result<Ticket, CredentialError>>,
+    until: Instant,
+    /// The answer that refused the secret before.
+    refused: Option<Refused>,
 }
 
-/// The answer claims to be compressed with gzip.
-struct GzipMark;
+struct Refused {
+    reading: Box<Reading>,
+    ticket: Ticket,
+}
 
-/// The first bytes of everything that gzip writes.
-const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+/// A request whose answer did not begin.
+struct Sending {
+    response: BoxFuture<'static, Result<HttpResponse, TransportError>>,
+    until: Instant,
+    /// What is sent once more if the secret is refused.
+    again: Option<Again>,
+}
+
+struct Again {
+    request: HttpRequest,
+    ticket: Ticket,
+    source: Arc<Refreshing>,
+}
 
 impl Call {
     pub(crate) fn new(shared: Arc<Shared>, request: Request) -> Self {
@@ -101,18 +109,133 @@ impl Call {
             ));
         }
         let shared = Arc::clone(&self.shared);
-        let request = shared.wire.encode(request)?.request;
+        let request = shared.encode(request)?;
         self.host = host_of(&request.url).to_owned();
-        let until = Instant::now() + shared.timeouts.first_byte;
-        let secrets = shared.secrets(&request)?;
-        self.secrets.clone_from(&secrets);
-        let transport = Arc::clone(&shared.transport);
-        let response = Box::pin(async move { transport.send(request, secrets).await });
-        Ok(Phase::Sending { response, until })
+        match &shared.credential {
+            Credential::Anonymous => self.send(request, None, None),
+            Credential::Fixed(secret) => self.send(request, Some(secret), None),
+            Credential::Source(source) => Ok(Phase::Asking(Box::new(Asking {
+                request,
+                ticket: Box::pin(Arc::clone(&source.0).ticket()),
+                until: Instant::now() + shared.timeouts.first_byte,
+                refused: None,
+            }))),
+        }
+    }
+
+    /// Starts to send a request with a secret.
+    fn send(
+        &mut self,
+        request: HttpRequest,
+        secret: Option<&Secret>,
+        again: Option<Again>,
+    ) -> Result<Phase, ProviderError> {
+        let headers = self.shared.secret_headers(&request, secret)?;
+        let values = headers.iter().map(|header| &header.value);
+        let held = secret.into_iter().flat_map(Secret::values);
+        self.secrets.extend(values.chain(held).cloned());
+        let transport = Arc::clone(&self.shared.transport);
+        Ok(Phase::Sending(Box::new(Sending {
+            response: Box::pin(async move { transport.send(request, headers).await }),
+            until: Instant::now() + self.shared.timeouts.first_byte,
+            again,
+        })))
+    }
+
+    /// Waits for a secret, and sends the request with it. A secret that was refused is not sent
+    /// again: then the answer that refused it counts.
+    fn poll_secret(&mut self, context: &mut Context<'_>, mut asking: Box<Asking>) -> Poll<()> {
+        let ticket = match asking.ticket.as_mut().poll(context) {
+            Poll::Ready(Ok(ticket)) => ticket,
+            Poll::Ready(Err(error)) => {
+                self.error = Some(self.no_secret(error, asking.refused.as_ref()));
+                return Poll::Ready(());
+            }
+            Poll::Pending if self.poll_timer(context, asking.until).is_ready() => {
+                let after = self.shared.timeouts.first_byte;
+                let message = format!("the source of the credential gave none within {after:?}");
+                self.error = Some(ProviderError::new(ProviderErrorKind::Timeout, message));
+                return Poll::Ready(());
+            }
+            Poll::Pending => {
+                self.phase = Phase::Asking(asking);
+                return Poll::Pending;
+            }
+        };
+        let Asking {
+            request, refused, ..
+        } = *asking;
+        let phase = match refused {
+            Some(mut refused) if refused.ticket.secret().is_same(ticket.secret()) => {
+                refused.reading.settle(self.shared.timeouts.settle);
+                Ok(Phase::Reading(refused.reading))
+            }
+            Some(_) => self.send(request, Some(ticket.secret()), None),
+            None => {
+                let again = self.again(&request, &ticket);
+                self.send(request, Some(ticket.secret()), again)
+            }
+        };
+        self.enter(phase);
+        Poll::Ready(())
+    }
+
+    fn again(&self, request: &HttpRequest, ticket: &Ticket) -> Option<Again> {
+        let Credential::Source(source) = &self.shared.credential else {
+            return None;
+        };
+        Some(Again {
+            request: request.clone(),
+            ticket: ticket.clone(),
+            source: Arc::clone(&source.0),
+        })
+    }
+
+    fn no_secret(&self, error: CredentialError, refused: Option<&Refused>) -> ProviderError {
+        let mut error = ProviderError::from(error);
+        if let Some(refused) = refused {
+            let (host, status, why) = (&self.host, refused.reading.status, error.message);
+            error.message = format!(
+                "{host} refused the credential with status {status}, and there is no other one: \
+                 {why}"
+            );
+            error.status = Some(status);
+        }
+        error
+    }
+
+    fn enter(&mut self, phase: Result<Phase, ProviderError>) {
+        match phase {
+            Ok(phase) => self.phase = phase,
+            Err(error) => self.error = Some(error),
+        }
+    }
+
+    /// Waits for the head of the answer.
+    fn poll_head(&mut self, context: &mut Context<'_>, mut sending: Box<Sending>) -> Poll<()> {
+        match sending.response.as_mut().poll(context) {
+            Poll::Ready(Ok(response)) => {
+                let phase = self.take_head(response, sending.again);
+                self.enter(phase);
+            }
+            Poll::Ready(Err(error)) => self.error = Some(error.into()),
+            Poll::Pending if self.poll_timer(context, sending.until).is_ready() => {
+                self.error = Some(self.silence(Wait::FirstByte));
+            }
+            Poll::Pending => {
+                self.phase = Phase::Sending(sending);
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Takes the head of the answer.
-    fn take_head(&self, response: HttpResponse) -> Result<Phase, ProviderError> {
+    fn take_head(
+        &self,
+        response: HttpResponse,
+        again: Option<Again>,
+    ) -> Result<Phase, ProviderError> {
         let HttpResponse { mut head, body } = response;
         if head.header("date").is_none() {
             // The decoder reads points in time relative to this header.
@@ -123,7 +246,7 @@ impl Call {
             return Err(self.redirected(&head));
         }
         let now = Instant::now();
-        Ok(Phase::Reading(Box::new(Reading {
+        let reading = Box::new(Reading {
             body,
             decoder: self.shared.wire.decoder(&head),
             status: head.status,
@@ -133,7 +256,19 @@ impl Call {
             content_at: now,
             progress_at: now,
             settled_at: (!head.is_success()).then(|| now + self.shared.timeouts.settle),
-        })))
+        });
+        match again {
+            Some(again) if is_refused(&head, again.ticket.secret()) => {
+                let ticket = again.ticket.clone();
+                Ok(Phase::Asking(Box::new(Asking {
+                    request: again.request,
+                    ticket: Box::pin(again.source.replace(again.ticket)),
+                    until: now + self.shared.timeouts.first_byte,
+                    refused: Some(Refused { reading, ticket }),
+                })))
+            }
+            _ => Ok(Phase::Reading(reading)),
+        }
     }
 
     fn redirected(&self, head: &ResponseHead) -> ProviderError {
@@ -175,7 +310,7 @@ impl Call {
         };
         let Poll::Ready(piece) = piece else {
             self.pieces = 0;
-            let (until, wait) = reading.deadline(&self.shared);
+            let (until, wait) = reading.deadline(&self.shared.timeouts);
             if self.poll_timer(context, until).is_pending() {
                 self.phase = Phase::Reading(reading);
                 return Poll::Pending;
@@ -277,48 +412,6 @@ impl Call {
     }
 }
 
-/// What was waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wait {
-    FirstByte,
-    Idle,
-    Progress,
-    Settle,
-}
-
-impl Reading {
-    /// Notes what a piece of the body brought.
-    fn note(&mut self, bytes: &[u8], decoded: &[Delta], settle: Duration) {
-        if decoded.is_empty() {
-            if self.keep_alive.has_content(bytes) {
-                self.content_at = Instant::now();
-            }
-            return;
-        }
-        self.keep_alive.skip(bytes);
-        self.content_at = Instant::now();
-        self.progress_at = self.content_at;
-        let is_finish = |delta: &Delta| matches!(delta, Delta::Finish(_));
-        if self.settled_at.is_none() && decoded.iter().any(is_finish) {
-            self.settled_at = Some(self.content_at + settle);
-        }
-    }
-
-    /// Returns when the wait for the next piece is over, and what it was for.
-    fn deadline(&self, shared: &Shared) -> (Instant, Wait) {
-        if let Some(settled_at) = self.settled_at {
-            return (settled_at, Wait::Settle);
-        }
-        let idle = self.content_at + shared.timeouts.idle;
-        let progress = self.progress_at + shared.timeouts.progress;
-        if idle <= progress {
-            (idle, Wait::Idle)
-        } else {
-            (progress, Wait::Progress)
-        }
-    }
-}
-
 impl Stream for Call {
     type Item = Result<Delta, ProviderError>;
 
@@ -331,31 +424,16 @@ impl Stream for Call {
             }
             if let Some(mut error) = call.error.take() {
                 call.phase = Phase::Over;
-                error.message = scrub(&error.message, call.secrets.iter().map(|it| &it.value));
+                error.message = scrub(&error.message, call.secrets.iter());
                 return Poll::Ready(Some(Err(error)));
             }
             match std::mem::replace(&mut call.phase, Phase::Over) {
-                Phase::Ready(request) => match call.start(&request) {
-                    Ok(phase) => call.phase = phase,
-                    Err(error) => call.error = Some(error),
-                },
-                Phase::Sending {
-                    mut response,
-                    until,
-                } => match response.as_mut().poll(context) {
-                    Poll::Ready(Ok(response)) => match call.take_head(response) {
-                        Ok(phase) => call.phase = phase,
-                        Err(error) => call.error = Some(error),
-                    },
-                    Poll::Ready(Err(error)) => call.error = Some(error.into()),
-                    Poll::Pending if call.poll_timer(context, until).is_ready() => {
-                        call.error = Some(call.silence(Wait::FirstByte));
-                    }
-                    Poll::Pending => {
-                        call.phase = Phase::Sending { response, until };
-                        return Poll::Pending;
-                    }
-                },
+                Phase::Ready(request) => {
+                    let phase = call.start(&request);
+                    call.enter(phase);
+                }
+                Phase::Asking(asking) => ready!(call.poll_secret(context, asking)),
+                Phase::Sending(sending) => ready!(call.poll_head(context, sending)),
                 Phase::Reading(reading) => ready!(call.poll_body(context, reading)),
                 Phase::Over => return Poll::Ready(None),
             }
@@ -373,51 +451,18 @@ fn incomplete(mut error: ProviderError, mut cause: ProviderError) -> ProviderErr
     cause
 }
 
-/// Takes out of an address what may hold a credential: user, password, query and fragment.
-fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or(url);
-    match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let path = rest.split_once('/').map_or("", |(_, path)| path);
-            format!("{scheme}://{}/{path}", host_of(url))
+/// Says whether a service did not take a secret of which there may be a newer one.
+fn is_refused(head: &ResponseHead, secret: &Secret) -> bool {
+    match (head.status, secret) {
+        (401, _) => true,
+        (403, Secret::Aws(_)) => {
+            // AWS: `x-amzn-errortype` names the exception, perhaps with an address behind it.
+            let kind = head.header("x-amzn-errortype");
+            kind.is_none_or(|kind| {
+                let kinds = ["ExpiredToken", "UnrecognizedClient", "InvalidClientTokenId"];
+                kinds.iter().any(|it| kind.starts_with(it))
+            })
         }
-        None => url.to_owned(),
-    }
-}
-
-/// Returns host and port of an address, without the credential that it should not hold.
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    authority.rsplit('@').next().unwrap_or(authority)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_of_an_address_is_all_that_is_named() {
-        for (url, host) in [
-            ("https://api.test/v1?key=secret", "api.test"),
-            ("http://me:secret@[::1]:80?x", "[::1]:80"),
-            ("nonsense", "nonsense"),
-        ] {
-            assert_eq!(host_of(url), host);
-        }
-    }
-
-    #[test]
-    fn an_address_is_shown_without_what_may_be_secret() {
-        for (url, shown) in [
-            (
-                "https://me:secret@a.test/v1/x?key=secret#s",
-                "https://a.test/v1/x",
-            ),
-            ("https://a.test?key=secret", "https://a.test/"),
-            ("/v2?key=secret", "/v2"),
-        ] {
-            assert_eq!(without_secrets(url), shown);
-        }
+        _ => false,
     }
 }

@@ -11,7 +11,9 @@ use secrecy::SecretString;
 use crate::credential::{CredentialError, Secret, SecretHeader};
 use crate::http_call::Call;
 use crate::http_credential::Credential;
+use crate::http_losses::{LossDecision, LossPolicy, refused};
 use crate::http_timeouts::Timeouts;
+use crate::translate::Loss;
 use crate::transport::Transport;
 use crate::wire::{HttpRequest, Wire};
 
@@ -21,7 +23,8 @@ const BODY_BYTES_MAX: u64 = 1 << 30;
 /// A provider over HTTP: it encodes a request, sends it, and hands out what the answer says as it
 /// arrives. A clone shares everything.
 ///
-/// It sends each request once: retry and fallback belong to the loop. Errors name the host and
+/// It sends each request once: retry and fallback belong to the loop. Only where a service refuses
+/// a secret and its source gives another one is a request sent once more, with that. Errors name the host and
 /// never hold the credential, also where the service repeats it. An answer that breaks off before
 /// its finish is [`phi_types::ProviderErrorKind::Incomplete`], one that goes silent is
 /// [`phi_types::ProviderErrorKind::Timeout`]; after its finish it is complete whatever happens.
@@ -51,10 +54,11 @@ pub struct HttpProvider {
 pub(crate) struct Shared {
     pub(crate) wire: Arc<dyn Wire>,
     pub(crate) transport: Arc<dyn Transport>,
-    credential: Credential,
+    pub(crate) credential: Credential,
     headers: Vec<SecretHeader>,
     pub(crate) timeouts: Timeouts,
     pub(crate) body_bytes_max: u64,
+    losses: Option<Arc<LossPolicy>>,
 }
 
 impl HttpProvider {
@@ -69,6 +73,7 @@ impl HttpProvider {
                 headers: Vec::new(),
                 timeouts: Timeouts::default(),
                 body_bytes_max: BODY_BYTES_MAX,
+                losses: None,
             }),
         }
     }
@@ -99,26 +104,63 @@ impl HttpProvider {
         self
     }
 
+    /// Lets a policy see what the translation of every request lost, before anything is sent. The
+    /// default sends.
+    ///
+    /// ```
+    /// # #[cfg(feature = "http")] {
+    /// use phi_provider::translate::{Loss, LossKind};
+    /// use phi_provider::{HttpProvider, LossDecision};
+    ///
+    /// fn careful(provider: HttpProvider) -> HttpProvider {
+    ///     provider.with_losses(|losses| {
+    ///         let blind = |loss: &Loss| loss.kind == LossKind::ImageReplaced;
+    ///         match losses.iter().any(blind) {
+    ///             true => LossDecision::Refuse,
+    ///             false => LossDecision::Send,
+    ///         }
+    ///     })
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_losses(
+        mut self,
+        policy: impl Fn(&[Loss]) -> LossDecision + Send + Sync + 'static,
+    ) -> Self {
+        self.shared_mut().losses = Some(Arc::new(policy));
+        self
+    }
+
     fn shared_mut(&mut self) -> &mut Shared {
         Arc::make_mut(&mut self.shared)
     }
 }
 
 impl Shared {
+    /// Writes a request, unless somebody objects to it.
+    pub(crate) fn encode(&self, request: &Request) -> Result<HttpRequest, ProviderError> {
+        let encoded = self.wire.encode(request)?;
+        if let Some(policy) = &self.losses
+            && policy(&encoded.losses) == LossDecision::Refuse
+        {
+            return Err(refused(&encoded.losses));
+        }
+        Ok(encoded.request)
+    }
+
     /// Returns the headers that no message may show.
-    pub(crate) fn secrets(
+    pub(crate) fn secret_headers(
         &self,
         request: &HttpRequest,
+        secret: Option<&Secret>,
     ) -> Result<Vec<SecretHeader>, CredentialError> {
-        let mut secrets = match &self.credential {
-            Credential::Anonymous => Vec::new(),
-            Credential::Key(key) => {
-                let secret = Secret::Key(key.clone());
-                self.wire.authorize(request, &secret, SystemTime::now())?
-            }
+        let mut headers = match secret {
+            Some(secret) => self.wire.authorize(request, secret, SystemTime::now())?,
+            None => Vec::new(),
         };
-        secrets.extend(self.headers.iter().cloned());
-        Ok(secrets)
+        headers.extend(self.headers.iter().cloned());
+        Ok(headers)
     }
 }
 

@@ -45,12 +45,22 @@ mod error_body;
 pub mod gemini;
 #[cfg(feature = "transport")]
 mod http_call;
+#[cfg(feature = "credential-command")]
+mod http_command;
 #[cfg(feature = "transport")]
 mod http_credential;
 #[cfg(feature = "transport")]
 mod http_keep_alive;
 #[cfg(feature = "transport")]
+mod http_losses;
+#[cfg(feature = "transport")]
 mod http_provider;
+#[cfg(feature = "transport")]
+mod http_reading;
+#[cfg(feature = "transport")]
+mod http_refresh;
+#[cfg(feature = "transport")]
+mod http_scrub;
 #[cfg(feature = "transport")]
 mod http_timeouts;
 #[cfg(feature = "http")]
@@ -80,7 +90,6 @@ mod retry_after;
 #[cfg(feature = "wires")]
 mod rope;
 mod sse;
-#[cfg(feature = "wires")]
 pub mod structured;
 mod surrogates;
 mod tool_ids;
@@ -98,8 +107,14 @@ pub use anthropic::{AnthropicMessages, CacheBreakpoints, UnsignedThinking};
 #[cfg(feature = "cohere")]
 pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
+#[cfg(feature = "credential-command")]
+pub use http_command::SecretCommand;
 #[cfg(feature = "transport")]
-pub use http_credential::Credential;
+pub use http_credential::{
+    Credential, CredentialSource, Environment, IssuedSecret, SharedSource,
+};
+#[cfg(feature = "transport")]
+pub use http_losses::LossDecision;
 #[cfg(feature = "transport")]
 pub use http_provider::HttpProvider;
 #[cfg(feature = "transport")]

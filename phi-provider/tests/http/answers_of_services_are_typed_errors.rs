@@ -12,7 +12,7 @@ use crate::support::{FINISH, error, provider, provider_at, read, transport, word
 async fn chat_error(response: Response) -> ProviderError {
     let server = Server::start([response]).expect("a free port");
     let wire = Arc::new(OpenAiChat::new(&server.base_url()));
-    let key = Credential::Key("sk-test-secret".into());
+    let key = Credential::key("sk-test-secret");
     error(&HttpProvider::new(wire, transport(), key)).await
 }
 

@@ -44,7 +44,7 @@ async fn no_debug_text_shows_it() {
     let shown = format!(
         "{provider:?} {:?} {:?}",
         transport(),
-        Credential::Key("sk-a".into())
+        Credential::key("sk-a")
     );
     assert!(!shown.contains("sk-"), "{shown}");
 }

@@ -67,10 +67,11 @@ impl Wire for Words {
     ) -> Result<Vec<SecretHeader>, CredentialError> {
         match secret {
             Secret::Key(key) => Ok(vec![SecretHeader::bearer(key)]),
+            Secret::Aws(keys) => Ok(vec![SecretHeader::new("x-id", &*keys.access_key_id)]),
             other => Err(CredentialError::Unusable {
                 protocol: "words",
                 found: other.kind(),
-                wanted: "a key",
+                wanted: "a key or keys of AWS",
             }),
         }
     }
@@ -140,9 +141,11 @@ pub(crate) fn transport() -> Arc<HttpTransport> {
 }
 
 pub(crate) fn provider_at(base_url: String) -> HttpProvider {
-    let wire = Arc::new(Words { base_url });
-    let key = Credential::Key("sk-test-secret".into());
-    HttpProvider::new(wire, transport(), key)
+    provider_with(base_url, Credential::key("sk-test-secret"))
+}
+
+pub(crate) fn provider_with(base_url: String, credential: Credential) -> HttpProvider {
+    HttpProvider::new(Arc::new(Words { base_url }), transport(), credential)
 }
 
 pub(crate) fn provider(server: &Server) -> HttpProvider {
@@ -151,7 +154,15 @@ pub(crate) fn provider(server: &Server) -> HttpProvider {
 
 /// Reads a stream to its end: the text, and the error if there was one. Nothing follows an error.
 pub(crate) async fn read(provider: &impl Provider) -> (String, Result<(), ProviderError>) {
-    let mut stream = provider.stream(request("go"));
+    read_request(provider, request("go")).await
+}
+
+/// Reads the stream of a request as [`read`] does.
+pub(crate) async fn read_request(
+    provider: &impl Provider,
+    request: Request,
+) -> (String, Result<(), ProviderError>) {
+    let mut stream = provider.stream(request);
     let mut text = String::new();
     while let Some(delta) = stream.next().await {
         match delta {
