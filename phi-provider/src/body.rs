@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::classify::{classify, classify_reported};
 #[cfg(feature = "gemini")]
 use crate::json_items::ItemDecoder;
-use crate::limits::{Capped, Limits};
+use crate::limits::{Capped, Limits, too_long};
 use crate::sse::{SseDecoder, StreamEvent};
 use crate::wire::{Decoder, ResponseHead};
 
@@ -288,6 +288,9 @@ fn push_lines(
         rest = after.strip_prefix(b"\n").unwrap_or(after);
         let held;
         let line = if partial.is_empty() {
+            if line.len() > limits.line_bytes_max {
+                return Err(too_long("a line", limits.line_bytes_max));
+            }
             line
         } else {
             partial.extend(line, limits.line_bytes_max, "a line")?;

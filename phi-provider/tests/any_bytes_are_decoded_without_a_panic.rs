@@ -1,5 +1,10 @@
 //! Whatever bytes come, a decoder answers with deltas or an error: no panic, no endless memory.
-#![cfg(any(feature = "anthropic", feature = "openai-chat"))]
+#![cfg(any(
+    feature = "anthropic",
+    feature = "cohere",
+    feature = "ollama",
+    feature = "openai-chat"
+))]
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail where the tests do"
@@ -13,6 +18,10 @@ fn wires() -> Vec<Box<dyn Wire>> {
     vec![
         #[cfg(feature = "anthropic")]
         Box::new(phi_provider::AnthropicMessages::new()),
+        #[cfg(feature = "cohere")]
+        Box::new(phi_provider::CohereChat::new()),
+        #[cfg(feature = "ollama")]
+        Box::new(phi_provider::OllamaChat::default()),
         #[cfg(feature = "openai-chat")]
         Box::new(phi_provider::openai_chat::OpenAiChat::new(
             "http://localhost",
@@ -65,7 +74,7 @@ fn heads() -> impl Strategy<Value = ResponseHead> {
         .prop_map(|(status, kind)| ResponseHead::new(status).with_header("content-type", kind))
 }
 
-/// Pieces of both protocols, so that random joins reach deep into the decoders.
+/// Pieces of the protocols, so that random joins reach deep into the decoders.
 const FRAGMENTS: &[&str] = &[
     "data: ",
     "event: error\n",
@@ -105,6 +114,19 @@ const FRAGMENTS: &[&str] = &[
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"type\":\"content-start\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\"\"}}}}\n\n",
+    "data: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\"a\"}}}}\n\n",
+    "data: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"thinking\":\"b\"}}}}\n\n",
+    "data: {\"type\":\"content-end\",\"index\":0}\n\n",
+    "data: {\"type\":\"tool-plan-delta\",\"delta\":{\"message\":{\"tool_plan\":\"p\"}}}\n\n",
+    "data: {\"type\":\"tool-call-start\",\"index\":0,\"delta\":{\"message\":{\"tool_calls\":{\"id\":\"a\"}}}}\n\n",
+    "data: {\"type\":\"tool-call-delta\",\"index\":0,\"delta\":{\"message\":{\"tool_calls\":{\"function\":{\"arguments\":\"nu\"}}}}}\n\n",
+    "data: {\"type\":\"tool-call-end\",\"index\":0}\n\n",
+    "data: {\"type\":\"citation-start\",\"index\":0,\"delta\":{\"message\":{\"citations\":{\"start\":0}}}}\n\n",
+    "data: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"COMPLETE\",\"usage\":{\"tokens\":{}}}}\n\n",
+    "{\"message\":{\"content\":\"a\",\"thinking\":\"b\"},\"done\":false}\n",
+    "{\"message\":{\"tool_calls\":[{\"function\":{\"name\":\"f\",\"arguments\":{}}}]}}\n",
+    "{\"done\":true,\"done_reason\":\"stop\",\"eval_count\":1}\n",
 ];
 
 fn fragments() -> impl Strategy<Value = String> {
@@ -112,17 +134,25 @@ fn fragments() -> impl Strategy<Value = String> {
     proptest::collection::vec(fragment, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Some recorded bodies of both protocols, the small ones.
+/// Some recorded bodies of the protocols, the small ones.
 fn recordings() -> &'static [Vec<u8>] {
     static BODIES: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
     BODIES.get_or_init(|| {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/wire");
         let mut paths = Vec::new();
-        for dir in ["anthropic", "openai", "openrouter", "mistral"] {
+        for dir in [
+            "anthropic",
+            "cohere",
+            "mistral",
+            "ollama",
+            "openai",
+            "openrouter",
+        ] {
             for file in std::fs::read_dir(format!("{root}/{dir}")).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.to_string_lossy().into_owned();
-                if name.ends_with(".sse") || name.ends_with(".0.json") {
+                let ends = [".sse", ".ndjson", ".0.json"];
+                if ends.iter().any(|end| name.ends_with(end)) {
                     paths.push(path);
                 }
             }

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the tests say what they counted")]
 
 use phi_provider::openai_chat::OpenAiChat;
-use phi_provider::{AnthropicMessages, ResponseHead, Wire};
+use phi_provider::{AnthropicMessages, CohereChat, OllamaChat, ResponseHead, Wire};
 
 const DELTAS: u64 = 1_000;
 
@@ -44,7 +44,7 @@ fn allocations(wire: &dyn Wire, before: &str, event: &str) -> u64 {
 
 #[test]
 fn a_delta_of_text_costs_at_most_two_allocations() {
-    let wires: [(Box<dyn Wire>, &str, &str); 2] = [
+    let wires: [(Box<dyn Wire>, &str, &str); 4] = [
         (
             Box::new(AnthropicMessages::new()),
             concat!(
@@ -66,6 +66,27 @@ fn a_delta_of_text_costs_at_most_two_allocations() {
             concat!(
                 r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" some\n text"},"logprobs":null,"finish_reason":null}]}"#,
                 "\n\n"
+            ),
+        ),
+        (
+            Box::new(CohereChat::new()),
+            concat!(
+                "event: content-start\n",
+                r#"data: {"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#,
+                "\n\n"
+            ),
+            concat!(
+                "event: content-delta\n",
+                r#"data: {"type":"content-delta","index":0,"delta":{"message":{"content":{"text":" some\n text"}}}}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OllamaChat::default()),
+            "",
+            concat!(
+                r#"{"model":"m","created_at":"2026-08-17T08:22:53.078901Z","message":{"role":"assistant","content":" some\n text"},"done":false}"#,
+                "\n"
             ),
         ),
     ];

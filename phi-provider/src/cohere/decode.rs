@@ -215,13 +215,16 @@ fn report(usage: Object<ReportedUsage>, deltas: &mut Vec<Delta>) {
     }
 }
 
+/// What the service states beside its reason is more exact than the reason.
 fn failed(kind: &str, reason: &str, error: &str) -> Fault {
-    let message = if error.is_empty() {
-        format!("the service ended the answer with the finish reason `{reason}`")
-    } else {
-        error.to_owned()
-    };
-    Fault::Reported(json!({"error": {"type": kind, "message": message}}))
+    let mut stated = json!({ "message": error });
+    if error.is_empty() {
+        let message = format!("the service ended the answer with the finish reason `{reason}`");
+        stated = json!({"type": kind, "message": message});
+    } else if kind != "server_error" {
+        stated = json!({"type": kind, "message": error});
+    }
+    Fault::Reported(json!({ "error": stated }))
 }
 
 /// Reads an error, which is rare and of any shape; what is no JSON is its text.

@@ -1,7 +1,9 @@
 //! Writes the body of a request.
 
 use bytes::Bytes;
-use phi_types::{Options, Request, Thinking, ToolChoice};
+use phi_types::{
+    EffectClass, Options, OutputSchema, Request, Thinking, ToolChoice, ToolKind, ToolSpec,
+};
 use serde_json::{Value, json};
 
 use super::messages::{CohereWriter, RULES, system};
@@ -10,6 +12,7 @@ use crate::object::Object;
 use crate::request_body::{
     FunctionTool, add, add_some, chunks, extra_fields, join, up_to_messages,
 };
+use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
 use crate::wire::{Delivery, EncodeError, Wire};
@@ -35,7 +38,7 @@ pub(super) fn body(
         add(&mut fields, "stop_sequences", &options.stop_sequences);
     }
     add_some(&mut fields, "thinking", thinking(options));
-    if let Some(output) = &options.output {
+    if let Some(output) = options.output.as_ref().filter(|_| request.tools.is_empty()) {
         let schema = without_lone_surrogates(output.schema.as_str());
         let format = format!("{{\"type\":\"json_object\",\"json_schema\":{schema}}}");
         fields.set("response_format", format);
@@ -74,21 +77,23 @@ fn thinking(options: &Options) -> Option<Value> {
 }
 
 /// Writes the tools and whether one must be called: the protocol says `REQUIRED`, `NONE`, or
-/// nothing where the model decides.
+/// nothing where the model decides. It takes no form of the answer beside tools, so the form is one
+/// of them.
 fn tools(fields: &mut Object<'_>, wire: &CohereChat, request: &Request) -> Result<(), EncodeError> {
+    let options = &request.options;
     if request.tools.is_empty() {
         return Ok(());
     }
-    let (only, word) = match &request.options.tool_choice {
-        None | Some(ToolChoice::Auto) => (None, None),
+    let form = options.output.as_ref().map(output_tool);
+    let (only, word) = match &options.tool_choice {
+        Some(ToolChoice::Tool(name)) => (Some(name.as_str()), Some("REQUIRED")),
+        Some(ToolChoice::None) if form.is_some() => (Some(OUTPUT_TOOL), Some("REQUIRED")),
         Some(ToolChoice::None) => (None, Some("NONE")),
         Some(ToolChoice::Required) => (None, Some("REQUIRED")),
-        Some(ToolChoice::Tool(name)) => (Some(name.as_str()), Some("REQUIRED")),
+        None | Some(ToolChoice::Auto) => (None, form.as_ref().map(|_| "REQUIRED")),
     };
-    let offered = request
-        .tools
-        .iter()
-        .filter(|tool| only.is_none_or(|only| *tool.name == *only));
+    let all = request.tools.iter().chain(&form);
+    let offered = all.filter(|tool| only.is_none_or(|only| *tool.name == *only));
     let offered = offered
         .map(FunctionTool::of)
         .collect::<Result<Vec<_>, _>>()?;
@@ -105,4 +110,15 @@ fn tools(fields: &mut Object<'_>, wire: &CohereChat, request: &Request) -> Resul
     }
     add(fields, "tools", &offered);
     Ok(())
+}
+
+/// Makes the tool that stands for a form of the answer.
+fn output_tool(output: &OutputSchema) -> ToolSpec {
+    ToolSpec {
+        name: OUTPUT_TOOL.into(),
+        description: OUTPUT_TOOL_DESCRIPTION.into(),
+        input_schema: output.schema.clone(),
+        kind: ToolKind::Other,
+        effect_class: EffectClass::Pure,
+    }
 }

@@ -15,6 +15,7 @@ use self::messages::CohereWriter;
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::structured::OutputToolDecoder;
 use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 
@@ -25,7 +26,7 @@ use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, Response
 /// counts of usage are those of the model, `usage.tokens`, not those of the bill.
 ///
 /// The protocol cannot force one tool: for [`phi_types::ToolChoice::Tool`] the request offers that
-/// tool alone and forces a call. `Options::extra` joins the body last, as in `{"documents": […]}`.
+/// tool alone and forces a call. A form of the answer beside tools is a tool too. `Options::extra` joins the body last, as in `{"documents": […]}`.
 #[derive(Debug, Clone)]
 pub struct CohereChat {
     provider: String,
@@ -140,7 +141,8 @@ impl Wire for CohereChat {
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
         let reader = ChatReader::new(self.limits.body_bytes_max);
-        Box::new(BodyDecoder::new(head, self.limits, reader))
+        let decoder = BodyDecoder::new(head, self.limits, reader);
+        Box::new(OutputToolDecoder::new(Box::new(decoder)))
     }
 
     fn authorize(
