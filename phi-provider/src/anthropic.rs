@@ -4,6 +4,7 @@ mod block;
 mod decode;
 mod encode;
 mod event;
+mod form;
 mod messages;
 mod options;
 
@@ -12,10 +13,12 @@ use std::time::SystemTime;
 use phi_types::{Identity, Request};
 
 use self::decode::MessagesDecoder;
+pub use self::form::AnswerForm;
 use self::messages::BlockWriter;
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::structured::OutputToolDecoder;
 use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 
@@ -32,11 +35,13 @@ const CONTAINER: &str = "container";
 /// that `tools` are appended, so that the provider's own tools stand beside those of the request.
 #[derive(Debug, Clone)]
 pub struct AnthropicMessages {
+    // Wide: what a service of the protocol may want otherwise, one field for each.
     provider: String,
     base_url: String,
     delivery: Delivery,
     betas: Vec<String>,
     cache: CacheBreakpoints,
+    form: AnswerForm,
     unsigned_thinking: UnsignedThinking,
     output_tokens_default: u64,
     limits: Limits,
@@ -76,6 +81,7 @@ impl Default for AnthropicMessages {
             delivery: Delivery::default(),
             betas: Vec::new(),
             cache: CacheBreakpoints::default(),
+            form: AnswerForm::default(),
             unsigned_thinking: UnsignedThinking::default(),
             output_tokens_default: 8_192,
             limits: Limits::default(),
@@ -126,6 +132,12 @@ impl AnthropicMessages {
     #[must_use]
     pub fn with_cache(self, cache: CacheBreakpoints) -> Self {
         Self { cache, ..self }
+    }
+
+    /// Sets how an answer is asked for that shall have a form. Default: as the model takes it.
+    #[must_use]
+    pub fn with_answer_form(self, form: AnswerForm) -> Self {
+        Self { form, ..self }
     }
 
     /// Sets what becomes of unsigned and foreign thinking. Default: it is dropped.
@@ -197,7 +209,8 @@ impl Wire for AnthropicMessages {
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
         let protocol = MessagesDecoder::new(self.limits.body_bytes_max);
-        Box::new(BodyDecoder::new(head, self.limits, protocol))
+        let decoder = BodyDecoder::new(head, self.limits, protocol);
+        Box::new(OutputToolDecoder::new(Box::new(decoder)))
     }
 
     fn authorize(

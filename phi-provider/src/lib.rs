@@ -36,6 +36,8 @@ pub mod bedrock;
 mod body;
 #[cfg(feature = "wires")]
 mod classify;
+#[cfg(any(feature = "anthropic", feature = "bedrock"))]
+mod claude;
 #[cfg(feature = "cohere")]
 mod cohere;
 mod credential;
@@ -103,7 +105,7 @@ mod view_writer;
 mod wire;
 
 #[cfg(feature = "anthropic")]
-pub use anthropic::{AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+pub use anthropic::{AnswerForm, AnthropicMessages, CacheBreakpoints, UnsignedThinking};
 #[cfg(feature = "cohere")]
 pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};

@@ -1,9 +1,12 @@
 //! Writes the body of a request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use phi_types::{RawJson, Request, ToolSpec};
 use serde_json::Value;
 
+use super::form::Form;
 use super::messages::{BlockWriter, rules};
 use super::options::option_fields;
 use super::{AnthropicMessages, CacheBreakpoints};
@@ -28,10 +31,15 @@ impl AnthropicMessages {
     pub(super) fn body(&self, request: &Request) -> Result<(Vec<Bytes>, Vec<Loss>), EncodeError> {
         let options = &request.options;
         let mut extra = extra_fields(options.extra.as_ref())?;
-        let mut tools = tools(&request.tools, self.cache.field())?;
+        let (options, form) = self.form.apply(options, request);
+        let mut specs = Cow::Borrowed(&*request.tools);
+        if let Some(Form::Tool(tool)) = &form {
+            specs.to_mut().push(tool.clone());
+        }
+        let mut tools = tools(&specs, self.cache.field())?;
         append_items(&mut tools, extra.remove("tools").as_deref());
         let fields = option_fields(
-            options,
+            &options,
             &request.model,
             !tools.is_empty(),
             self.output_tokens_default,
@@ -51,7 +59,21 @@ impl AnthropicMessages {
         set(&mut body, "top_p", fields.top_p.map(Value::from));
         set(&mut body, "stop_sequences", sequences.map(Value::from));
         set(&mut body, "thinking", fields.thinking);
-        set(&mut body, "output_config", fields.output_config);
+        let mut config = Object::default();
+        if let Some(Value::Object(given)) = fields.output_config {
+            for (name, value) in given {
+                config.set(&name, value.to_string());
+            }
+        }
+        if let Some(Form::Native(schema)) = form {
+            let schema = without_lone_surrogates(schema.as_str());
+            let format = format!("{{\"type\":\"json_schema\",\"schema\":{schema}}}");
+            config.set("format", format);
+        }
+        let config = config.text();
+        if config != "{}" {
+            body.set("output_config", config);
+        }
         set(&mut body, "tool_choice", fields.tool_choice);
         if !tools.is_empty() {
             body.set("tools", format!("[{tools}]"));

@@ -14,5 +14,6 @@
 
 mod decoding;
 mod encoding;
+mod forms;
 mod framing;
 mod support;
