@@ -1,6 +1,9 @@
-//! A hash over everything that came into a loop, so that a replay notices every change of its log.
+//! The hashes of a loop: over what came in, so that a replay notices every change of its log, and
+//! over each request.
 
-use phi_types::{AssistantMessage, Event, EventKind, Message, Origin, Usage, digest_of};
+use phi_types::{
+    AssistantMessage, Event, EventKind, Message, ModelPatch, Origin, Usage, digest_of,
+};
 
 use crate::calls::Slot;
 use crate::state::State;
@@ -34,6 +37,7 @@ impl State {
             }
             EventKind::TurnStarted(_)
             | EventKind::TurnEnded(_)
+            | EventKind::CacheBroken(_)
             | EventKind::ModelStarted(_)
             | EventKind::LimitWarning(_)
             | EventKind::LoopStuck(_)
@@ -42,6 +46,14 @@ impl State {
         };
         mix(before, content)
     }
+}
+
+/// Hashes everything that the request of a model call depends on.
+pub(crate) fn request_digest(state: &State, target: u32, patch: &ModelPatch) -> u64 {
+    let grace = state.counts.grace.is_some();
+    let patch = (!patch.is_empty()).then_some(patch);
+    let view = state.transcript.view().digest();
+    digest_of(view, &(state.trace.surface_digest, target, grace, patch))
 }
 
 /// Hashes what an answer holds besides its parts.

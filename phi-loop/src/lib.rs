@@ -29,7 +29,6 @@ mod io;
 mod limits;
 mod machine;
 mod replay;
-mod request;
 mod retry;
 mod state;
 mod step;

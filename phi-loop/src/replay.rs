@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    ApprovalRequested, AssistantMessage, CompactionEnded, Content, Delta, EffectId, Event,
-    EventKind, Finish, LoopError, Message, MessageAdded, MessageQueued, ModelFailed, Outcome,
-    ProviderErrorKind, Queue, Recovered, StopCause, StopReason, StopRequested, ToolCall, ToolEnded,
-    ToolEnding, ToolStarted, Transcript, TurnTrigger, UserMessage,
+    ApprovalRequested, CompactionEnded, Content, EffectId, Event, EventKind, Message, MessageAdded,
+    MessageQueued, Queue, Recovered, StopCause, StopRequested, ToolCall, ToolEnded, ToolEnding,
+    ToolStarted, Transcript, TurnTrigger, UserMessage,
 };
 
 use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict};
 use crate::machine::Machine;
+
+mod model;
 
 /// Says where a replay and its log part.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -169,13 +170,15 @@ impl<'a> Replay<'a> {
                 call,
                 question,
             }) => self.tool_decided(event, *index, call, Some(question))?,
-            EventKind::ModelStarted(started) => match self.deciding_model.take() {
-                Some(id) if started.patch.is_empty() => Input::Decided(id, Verdict::Proceed),
-                Some(id) => Input::Decided(id, Verdict::Patch(started.patch.clone())),
-                None => Input::Timeout,
-            },
+            EventKind::CacheBroken(_) if self.deciding_model.is_some() => {
+                match self.following().map(|event| &event.kind) {
+                    Some(EventKind::ModelStarted(started)) => self.model_decided(started),
+                    _ => return self.cut_short(),
+                }
+            }
+            EventKind::ModelStarted(started) => self.model_decided(started),
             EventKind::TurnEnded(_) => match self.deciding_model.take() {
-                Some(id) => Input::Decided(id, refusal(self.following())),
+                Some(id) => Input::Decided(id, model::refusal(self.following())),
                 None => Input::Timeout,
             },
             _ => self.said(event),
@@ -208,28 +211,6 @@ impl<'a> Replay<'a> {
             }
             _ => Input::Timeout,
         }
-    }
-
-    fn feed_answer(
-        &mut self,
-        event: &Event,
-        message: &AssistantMessage,
-    ) -> Result<Input, Diverged> {
-        let effect = self.model_call(event)?;
-        for delta in message.deltas() {
-            self.input(event, Input::Delta(effect.clone(), delta))?;
-        }
-        Ok(Input::ModelEnded(effect))
-    }
-
-    fn feed_failure(&mut self, event: &Event, failed: &ModelFailed) -> Result<Input, Diverged> {
-        let effect = self.model_call(event)?;
-        self.feed_facts(event, &effect, failed)?;
-        Ok(if failed.facts.finish_seen {
-            Input::ModelEnded(effect)
-        } else {
-            Input::ModelFailed(effect, failed.error.clone())
-        })
     }
 
     fn compaction_ended(&self, event: &Event, ended: &CompactionEnded) -> Result<Input, Diverged> {
@@ -334,56 +315,6 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// What had come of an attempt before it failed.
-    fn feed_facts(
-        &mut self,
-        event: &Event,
-        effect: &EffectId,
-        failed: &ModelFailed,
-    ) -> Result<(), Diverged> {
-        let facts = failed.facts;
-        let mut deltas = vec![Delta::Usage(facts.usage)];
-        if facts.output_seen {
-            // Thinking without a signature shows output and leaves nothing behind.
-            deltas.push(Delta::thinking(0, ""));
-        }
-        if facts.finish_seen {
-            let stop_reason = StopReason::ContextWindow;
-            deltas.push(Delta::Finish(Finish {
-                stop_reason,
-                raw: None,
-            }));
-        }
-        for delta in deltas {
-            self.input(event, Input::Delta(effect.clone(), delta))?;
-        }
-        Ok(())
-    }
-
-    /// What a model call had yielded when it was cut off; the event after the request holds it.
-    fn feed_partial(&mut self, event: &Event) -> Result<(), Diverged> {
-        let Ok(effect) = self.model_call(event) else {
-            return Ok(());
-        };
-        match self.following().map(|event| &event.kind) {
-            Some(EventKind::Message(MessageAdded {
-                message: Message::Assistant(message),
-                ..
-            })) if message.stop_reason == StopReason::Cancelled => {
-                for delta in message.deltas() {
-                    self.input(event, Input::Delta(effect.clone(), delta))?;
-                }
-                Ok(())
-            }
-            Some(EventKind::ModelFailed(failed))
-                if failed.error.kind == ProviderErrorKind::Cancelled =>
-            {
-                self.feed_facts(event, &effect, failed)
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// A restart forgets what no log holds; it may come with another surface.
     fn restart(&mut self, event: &Event) -> Result<(), Diverged> {
         self.deciding_model = None;
@@ -425,41 +356,11 @@ impl<'a> Replay<'a> {
         Some(self.deciding_tools.swap_remove(place))
     }
 
-    fn model_call(&self, event: &Event) -> Result<EffectId, Diverged> {
-        let outstanding = self.machine.outstanding();
-        match outstanding.into_iter().next() {
-            Some(Effect::CallModel(call)) => Ok(call.id),
-            _ => Err(diverged(Some(event), None, "no model call is in flight")),
-        }
-    }
-
     fn effect(&self, seq: u64) -> EffectId {
         EffectId {
             loop_id: self.machine.loop_id().clone(),
             seq,
         }
-    }
-}
-
-/// Reads from the end of a loop what a hook had decided about its model call.
-fn refusal(following: Option<&Event>) -> Verdict {
-    match following.map(|event| &event.kind) {
-        Some(EventKind::LoopEnded(ended)) => match &ended.outcome {
-            Outcome::Failed {
-                error: LoopError::Hook { reason },
-            } => Verdict::Fail {
-                reason: reason.clone(),
-            },
-            Outcome::Rejected { reason } => Verdict::Deny {
-                reason: reason.clone(),
-            },
-            _ => Verdict::Deny {
-                reason: String::new(),
-            },
-        },
-        _ => Verdict::Deny {
-            reason: String::new(),
-        },
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Configuration, EffectClass, Event, EventKind, IllegalEvent, LimitKind, LoopError, LoopId,
-    ModelPatch, Outcome, QueueId, Recovered, SessionId, StopCause, StopReason, Surface, Target,
-    Transcript, TurnTrigger,
+    Outcome, QueueId, Recovered, Sent, SessionId, StopCause, StopReason, Transcript, TurnTrigger,
 };
 
 use crate::calls::Calls;
@@ -88,12 +87,8 @@ pub(crate) struct Calling {
 pub(crate) enum Stage {
     /// The next attempt starts now or at this time.
     Due(Option<DateTime<Utc>>),
-    /// An attempt runs, with this patch and on the surface as it was when it began.
-    InFlight {
-        seq: u64,
-        patch: ModelPatch,
-        surface: Surface,
-    },
+    /// An attempt runs; the transcript knows what was sent.
+    InFlight { seq: u64 },
     /// The view has to be made smaller first.
     Overflowed,
     /// It is being made smaller.
@@ -102,22 +97,6 @@ pub(crate) enum Stage {
     GivenUp(LoopError),
     /// The turn was cut short by the end of the loop.
     Cut,
-}
-
-impl Calling {
-    /// Returns the model of the attempt in flight, whatever has changed since it began.
-    pub(crate) fn target(&self) -> Option<&Target> {
-        match &self.stage {
-            Stage::InFlight { surface, .. } => surface
-                .models
-                .get(usize::try_from(self.attempts.target).ok()?),
-            Stage::Due(_)
-            | Stage::Overflowed
-            | Stage::Compacting { .. }
-            | Stage::GivenUp(_)
-            | Stage::Cut => None,
-        }
-    }
 }
 
 /// What is counted, and what must not happen twice.
@@ -275,6 +254,22 @@ impl State {
             | Phase::Started
             | Phase::Between { .. }
             | Phase::Calling(_)
+            | Phase::Ended(_) => None,
+        }
+    }
+
+    /// Returns what the attempt in flight was sent, whatever has changed since it began.
+    pub(crate) fn in_flight(&self) -> Option<&Sent> {
+        match &self.phase {
+            Phase::Calling(Calling {
+                stage: Stage::InFlight { .. },
+                ..
+            }) => self.transcript.sent(),
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Calling(_)
+            | Phase::Settling { .. }
             | Phase::Ended(_) => None,
         }
     }

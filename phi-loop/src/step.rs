@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    ApprovalRequested, Arguments, CompactionEnded, CompactionStarted, EventKind, LimitKind,
-    LimitWarning, LoopEnded, LoopError, LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted,
-    Outcome, Queue, Queued, RawJson, StopCause, StopReason, ToolCall, ToolEnded, ToolEnding,
-    ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
+    ApprovalRequested, Arguments, CacheBroken, CompactionEnded, CompactionStarted, EventKind,
+    LimitKind, LimitWarning, LoopEnded, LoopError, LoopStuck, Message, MessageAdded, ModelPatch,
+    ModelStarted, Outcome, Queue, Queued, RawJson, StopCause, StopReason, ToolCall, ToolEnded,
+    ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
 };
 
 use crate::calls::Slot;
+use crate::digest::request_digest;
 use crate::io::{DecisionId, Verdict};
-use crate::request::request_digest;
+use crate::retry::Attempts;
 use crate::state::{Answer, Calling, Phase, Stage, State};
 
 /// What comes next.
@@ -122,29 +123,45 @@ impl State {
                 Some(queued) => self.delivered(queued),
                 None if asked.model.is_some() => Step::Wait,
                 None if asked.before_model => Step::DecideModel,
-                None => Step::Emit(self.model_started(calling, ModelPatch::default())),
+                None => {
+                    let (attempts, patch) = (calling.attempts, ModelPatch::default());
+                    let broken = self.cache_broken(attempts, &patch);
+                    Step::Emit(broken.unwrap_or_else(|| self.model_started(attempts, patch)))
+                }
             },
         }
     }
 
+    /// Says that the next attempt does not continue what was sent before; `None` if it does.
+    pub(crate) fn cache_broken(&self, attempts: Attempts, patch: &ModelPatch) -> Option<EventKind> {
+        let part = self
+            .transcript
+            .cache_break(self.target_of(attempts), patch)?;
+        Some(EventKind::CacheBroken(CacheBroken { part }))
+    }
+
     /// Announces the next attempt.
-    pub(crate) fn model_started(&self, calling: &Calling, patch: ModelPatch) -> EventKind {
-        // The list of models may have become shorter since the attempt was planned.
-        let models = self.transcript.surface().models.len();
-        let planned = calling.attempts.target;
-        let target = if usize::try_from(planned).is_ok_and(|at| at < models) {
-            planned
-        } else {
-            0
-        };
+    pub(crate) fn model_started(&self, attempts: Attempts, patch: ModelPatch) -> EventKind {
+        let target = self.target_of(attempts);
         let request_digest = request_digest(self, target, &patch);
-        let attempt = calling.attempts.started.saturating_add(1);
+        let attempt = attempts.started.saturating_add(1);
         EventKind::ModelStarted(ModelStarted {
             attempt,
             target,
             patch,
             request_digest,
         })
+    }
+
+    /// The list of models may have become shorter since the attempt was planned.
+    pub(crate) fn target_of(&self, attempts: Attempts) -> u32 {
+        let models = self.transcript.surface().models.len();
+        let planned = attempts.target;
+        if usize::try_from(planned).is_ok_and(|at| at < models) {
+            planned
+        } else {
+            0
+        }
     }
 
     fn step_settling(&self, asked: &Asked<'_>) -> Step {

@@ -45,6 +45,7 @@ fn every_field_of_every_event_is_covered() {
         }
     }
     assert!(altered > 3_000 && kinds.len() >= 13, "{altered} {kinds:?}");
+    assert!(kinds.contains("cache_broken"), "{kinds:?}");
 }
 
 fn finished(seed: u64) -> Vec<Event> {

@@ -10,9 +10,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phi_loop::{Effect, Input, Machine, replay};
+use phi_loop::{CallModel, Effect, Input, Machine, Output, replay};
 use phi_testkit::check_transcript;
-use phi_types::{Event, EventKind, ToolEnding, Transcript, Usage};
+use phi_types::{Event, EventKind, RequestPart, ToolEnding, Transcript, Usage};
 use support::{Bench, Dice, configuration, prompt, restarted, world_move};
 
 const SEEDS: u64 = 500;
@@ -23,6 +23,7 @@ fn every_world_ends_and_keeps_every_promise() {
     for seed in 0..SEEDS {
         let bench = run(seed, None);
         check(seed, &bench);
+        caches(seed, &bench);
         restores(seed, &bench.events, &bench.machine);
     }
 }
@@ -161,6 +162,63 @@ fn check(seed: u64, bench: &Bench) {
             "seed {seed}: {kinds:?}"
         );
     }
+}
+
+/// A request that does not continue the one before it is reported just before its announcement, with
+/// the first part that differs; nothing else is.
+fn caches(seed: u64, bench: &Bench) {
+    let calls = bench.outputs.iter().filter_map(|output| match output {
+        Output::Effect(Effect::CallModel(call)) => Some(call),
+        _ => None,
+    });
+    let mut reported = None;
+    let mut announced = Vec::new();
+    for event in &bench.events {
+        match &event.kind {
+            EventKind::CacheBroken(broken) => {
+                let earlier = reported.replace((event.seq, broken.part));
+                assert_eq!(earlier, None, "seed {seed}: {:?}", bench.kinds());
+            }
+            EventKind::ModelStarted(_) => {
+                let reported = reported.take();
+                assert!(reported.is_none_or(|(seq, _)| seq + 1 == event.seq));
+                announced.push((event.seq, reported.map(|(_, part)| part)));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(reported, None, "seed {seed}: {:?}", bench.kinds());
+    let mut before: Option<&CallModel> = None;
+    for (call, (seq, reported)) in calls.zip(announced) {
+        assert_eq!(call.id.seq, seq);
+        let expected = before.and_then(|before| first_difference(before, call));
+        assert_eq!(
+            reported,
+            expected,
+            "seed {seed}, {seq}: {:?}",
+            bench.kinds()
+        );
+        before = Some(call);
+    }
+}
+
+fn first_difference(before: &CallModel, after: &CallModel) -> Option<RequestPart> {
+    let (was, is) = (&before.request, &after.request);
+    if before.target != after.target {
+        return Some(RequestPart::Model {});
+    }
+    if was.tools != is.tools {
+        return Some(RequestPart::Tools {});
+    }
+    if was.system != is.system {
+        return Some(RequestPart::System {});
+    }
+    if was.options != is.options {
+        return Some(RequestPart::Options {});
+    }
+    let (was, is) = (was.view.entries(), is.view.entries());
+    let same = was.iter().zip(&is).take_while(|(a, b)| a == b).count();
+    (same < was.len()).then_some(RequestPart::Entry { index: same as u64 })
 }
 
 /// The log folds to the machine that wrote it, and replays to the same events.

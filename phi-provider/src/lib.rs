@@ -26,6 +26,19 @@
 //! # Ok::<(), phi_types::ProviderError>(())
 //! ```
 
+#![cfg_attr(
+    not(all(
+        feature = "anthropic",
+        feature = "bedrock",
+        feature = "cohere",
+        feature = "gemini",
+        feature = "ollama",
+        feature = "openai-chat",
+        feature = "openai-responses"
+    )),
+    allow(dead_code, reason = "some wires use only a part of what all share")
+)]
+
 #[cfg(feature = "anthropic")]
 mod anthropic;
 #[cfg(feature = "openai-chat")]

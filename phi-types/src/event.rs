@@ -6,10 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::{
-    ApprovalRequested, ApprovalResolved, BranchSelected, BranchesStarted, CompactionEnded,
-    CompactionStarted, Extension, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded,
-    MessageQueued, ModelFailed, ModelStarted, Recovered, SessionEnded, SessionStarted,
-    StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
+    ApprovalRequested, ApprovalResolved, BranchSelected, BranchesStarted, CacheBroken,
+    CompactionEnded, CompactionStarted, Extension, LimitWarning, LoopEnded, LoopStarted, LoopStuck,
+    MessageAdded, MessageQueued, ModelFailed, ModelStarted, Recovered, SessionEnded,
+    SessionStarted, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
 };
 use crate::id::{LoopId, SessionId};
 use crate::json::{RawJson, deserialize_tagged};
@@ -68,6 +68,8 @@ pub enum EventKind {
     TurnStarted(TurnStarted),
     /// A turn ended: the model answered and every call has its result.
     TurnEnded(TurnEnded),
+    /// The next request does not continue the one before it.
+    CacheBroken(CacheBroken),
     /// A model is called.
     ModelStarted(ModelStarted),
     /// An attempt to call a model failed.
@@ -109,6 +111,7 @@ deserialize_tagged!(EventKind, "type" {
     "loop_stuck" => LoopStuck,
     "turn_started" => TurnStarted,
     "turn_ended" => TurnEnded,
+    "cache_broken" => CacheBroken,
     "model_started" => ModelStarted,
     "model_failed" => ModelFailed,
     "message" => Message,

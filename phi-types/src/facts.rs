@@ -244,6 +244,34 @@ pub struct ModelStarted {
     pub request_digest: u64,
 }
 
+/// The next request does not continue the one before it, so a provider's cache of prompts serves it
+/// only as far as both agree. It precedes the [`ModelStarted`] of that request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheBroken {
+    /// The first part that differs, in the order in which providers cache.
+    pub part: RequestPart,
+}
+
+/// A part of a request, in the order in which providers cache: model, tools, system, options,
+/// conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum RequestPart {
+    /// The model that is asked.
+    Model {},
+    /// The tools.
+    Tools {},
+    /// The system prompt.
+    System {},
+    /// The options.
+    Options {},
+    /// An entry of the view; every entry before it is the same.
+    Entry {
+        /// Its place, from 0; the length of the view if entries were taken off its end.
+        index: u64,
+    },
+}
+
 /// An attempt to call a model failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelFailed {

@@ -118,12 +118,8 @@ impl History {
     /// The cost is linear in the entries that are left out. A `len` beyond the end returns a clone.
     #[must_use]
     pub fn prefix(&self, len: usize) -> Self {
-        let mut head = self.head.as_ref();
-        while let Some(node) = head.filter(|node| node.len > len) {
-            head = node.parent.as_ref();
-        }
         Self {
-            head: head.cloned(),
+            head: node_at(&self.head, len).cloned(),
         }
     }
 
@@ -135,6 +131,24 @@ impl History {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         }
+    }
+
+    /// Returns the place of the first entry at which this conversation departs from another one, or
+    /// its own length where it merely ends earlier; `None` if it continues the other one.
+    ///
+    /// The cost is linear in the entries after the last one that both share.
+    #[must_use]
+    pub fn departs_from(&self, other: &Self) -> Option<usize> {
+        let len = self.len().min(other.len());
+        let mut pair = (node_at(&self.head, len), node_at(&other.head, len));
+        while let (Some(mine), Some(theirs)) = pair {
+            if Arc::ptr_eq(mine, theirs) || mine.digest == theirs.digest {
+                let shared = mine.len;
+                return (shared < other.len()).then_some(shared);
+            }
+            pair = (mine.parent.as_ref(), theirs.parent.as_ref());
+        }
+        (!other.is_empty()).then_some(0)
     }
 
     fn ancestors(&self) -> impl Iterator<Item = &Node> {
@@ -172,6 +186,15 @@ impl Drop for Node {
             next = node.parent.take();
         }
     }
+}
+
+/// Walks back to the node of the first `len` entries.
+fn node_at(head: &Option<Arc<Node>>, len: usize) -> Option<&Arc<Node>> {
+    let mut head = head.as_ref();
+    while let Some(node) = head.filter(|node| node.len > len) {
+        head = node.parent.as_ref();
+    }
+    head
 }
 
 fn digest_after(before: u64, entry: &Entry) -> u64 {
@@ -261,6 +284,30 @@ mod tests {
         assert_eq!(fork.entries(), [&user("a"), &user("b"), &user("d")]);
         assert!(trunk.prefix(2).is_same_path(&fork.prefix(2)));
         assert_ne!(trunk, fork);
+    }
+
+    #[test]
+    fn a_conversation_departs_where_its_first_other_entry_is() {
+        let of = |texts: &str| -> History { texts.chars().map(|c| user(&c.to_string())).collect() };
+        let cases = [
+            ("", "", None),
+            ("a", "", None),
+            ("", "a", Some(0)),
+            ("ab", "ab", None),
+            ("abc", "ab", None),
+            ("ab", "abc", Some(2)),
+            ("xb", "ab", Some(0)),
+            ("axcd", "abc", Some(1)),
+            ("ax", "abc", Some(1)),
+        ];
+        for (mine, other, at) in cases {
+            assert_eq!(of(mine).departs_from(&of(other)), at, "{mine} from {other}");
+        }
+        let mut shared = of("ab");
+        let before = shared.clone();
+        shared.push(user("c"));
+        assert_eq!(shared.departs_from(&before), None);
+        assert_eq!(before.departs_from(&shared), Some(2));
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod message;
 mod outcome;
 mod provider;
 mod request;
+mod sent;
 mod tool;
 mod transcript;
 mod usage;
@@ -45,10 +46,11 @@ pub use error::{JournalError, ProviderError, ProviderErrorKind};
 pub use event::{Event, EventKind, FORMAT};
 pub use facts::{
     Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchSelected, BranchesStarted,
-    CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Extension, ForkedFrom,
-    LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, MessageQueued, ModelFailed,
-    ModelStarted, Queue, Recovered, SessionEnded, SessionStarted, SpawnedBy, StopCause,
-    StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
+    CacheBroken, CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Extension,
+    ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, MessageQueued,
+    ModelFailed, ModelStarted, Queue, Recovered, RequestPart, SessionEnded, SessionStarted,
+    SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded,
+    TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
@@ -64,6 +66,7 @@ pub use provider::{Identity, Provider};
 pub use request::{
     ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
 };
+pub use sent::Sent;
 pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,

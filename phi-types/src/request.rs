@@ -226,18 +226,35 @@ impl ModelPatch {
         if let Some(system) = &self.system {
             request.system = Arc::clone(system);
         }
-        if let Some(names) = &self.tools {
-            let stay = request
-                .tools
-                .iter()
-                .filter(|spec| names.contains(&spec.name));
-            request.tools = stay.cloned().collect();
+        if let Some(tools) = self.tools_of(&request.tools) {
+            request.tools = tools;
         }
         if let Some(options) = &self.options {
             request.options = Arc::clone(options);
         }
+        self.extend(&mut request.view);
+    }
+
+    /// Changes a surface and a view in the same way.
+    pub(crate) fn change(&self, surface: &mut Surface, view: &mut History) {
+        surface.change(&SurfaceChanged {
+            system: self.system.clone(),
+            tools: self.tools_of(&surface.tools),
+            models: None,
+            options: self.options.clone(),
+        });
+        self.extend(view);
+    }
+
+    fn tools_of(&self, tools: &[ToolSpec]) -> Option<Arc<[ToolSpec]>> {
+        let names = self.tools.as_ref()?;
+        let stay = tools.iter().filter(|spec| names.contains(&spec.name));
+        Some(stay.cloned().collect())
+    }
+
+    fn extend(&self, view: &mut History) {
         for message in &self.messages {
-            request.view.push(Entry::User(Arc::clone(message)));
+            view.push(Entry::User(Arc::clone(message)));
         }
     }
 

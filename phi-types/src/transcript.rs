@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use crate::event::{Event, EventKind};
-use crate::facts::{CompactionBlock, MessageAdded, MessageQueued, Queue, ToolEnded};
+use crate::facts::{
+    CompactionBlock, MessageAdded, MessageQueued, Queue, RequestPart, ToolEnded, TurnTrigger,
+};
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
 use crate::message::{AssistantMessage, Message, UserMessage};
-use crate::request::Surface;
+use crate::request::{ModelPatch, Surface};
+use crate::sent::Sent;
 use crate::tool::{ToolCall, ToolResult};
 use crate::usage::Usage;
 
@@ -20,11 +23,21 @@ pub struct Transcript {
     history: History,
     view: History,
     surface: Surface,
+    requests: Requests,
     open: Vec<OpenCall>,
     unanswered: usize,
     queue: Vec<Queued>,
     usage: Usage,
     turn_usage: Usage,
+}
+
+/// What the model was asked last, and what it will not be shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Requests {
+    /// The newest request; `None` too once it is known that the next one departs from it.
+    newest: Option<Sent>,
+    /// Whether the newest turn is one without tools.
+    grace: bool,
 }
 
 /// A call of the newest assistant message while one of its calls has no result.
@@ -86,13 +99,17 @@ impl Transcript {
     }
 
     /// Makes the start of the loop that continues this conversation: view, history and surface
-    /// stay, what belongs to one loop begins anew. Constant time.
+    /// stay, and so does the newest request; what belongs to one loop begins anew. Constant time.
     #[must_use]
     pub fn continued(&self) -> Self {
         Self {
             history: self.history.clone(),
             view: self.view.clone(),
             surface: self.surface.clone(),
+            requests: Requests {
+                newest: self.requests.newest.clone(),
+                grace: false,
+            },
             ..Self::default()
         }
     }
@@ -114,7 +131,14 @@ impl Transcript {
             }
             EventKind::ToolEnded(ended) => self.add_result(ended)?,
             EventKind::SurfaceChanged(changed) => self.surface.change(changed),
-            EventKind::TurnStarted(_) => self.turn_usage = Usage::default(),
+            EventKind::TurnStarted(started) => {
+                self.turn_usage = Usage::default();
+                self.requests.grace = started.trigger == TurnTrigger::Grace;
+            }
+            EventKind::CacheBroken(_) => self.requests.newest = None,
+            EventKind::ModelStarted(started) => {
+                self.requests.newest = Some(self.next_request(started.target, &started.patch));
+            }
             EventKind::ModelFailed(failed) => self.add_usage(&failed.facts.usage),
             EventKind::CompactionEnded(ended) => {
                 if let Some(block) = &ended.block {
@@ -144,6 +168,32 @@ impl Transcript {
     #[must_use]
     pub fn surface(&self) -> &Surface {
         &self.surface
+    }
+
+    /// Returns the newest request to a model, also of the loops before; `None` if there was none, or
+    /// once a [`crate::CacheBroken`] has said that the next one does not continue it.
+    #[must_use]
+    pub fn sent(&self) -> Option<&Sent> {
+        self.requests.newest.as_ref()
+    }
+
+    /// Makes the request that asks a model of the surface's list now.
+    #[must_use]
+    pub fn next_request(&self, target: u32, patch: &ModelPatch) -> Sent {
+        Sent::new(&self.surface, target, &self.view).changed(self.requests.grace, patch)
+    }
+
+    /// Returns the first part of that request which differs from the newest one before it.
+    ///
+    /// The cost is linear in the entries after the last one that both share.
+    #[must_use]
+    pub fn cache_break(&self, target: u32, patch: &ModelPatch) -> Option<RequestPart> {
+        let sent = self.requests.newest.as_ref()?;
+        if !self.requests.grace && patch.is_empty() {
+            return sent.first_difference(&self.surface, target, &self.view);
+        }
+        let next = self.next_request(target, patch);
+        sent.first_difference(next.surface(), target, next.view())
     }
 
     /// Returns the calls of the newest assistant message, in call order, while one of them has no

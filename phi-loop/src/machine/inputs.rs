@@ -312,7 +312,11 @@ impl Machine {
         self.deciding.model = None;
         match refused {
             Ok(patch) => {
-                let started = self.state.model_started(calling, patch);
+                let attempts = calling.attempts;
+                if let Some(broken) = self.state.cache_broken(attempts, &patch) {
+                    self.emit(now, broken);
+                }
+                let started = self.state.model_started(attempts, patch);
                 self.emit(now, started);
             }
             Err(outcome) => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Assembler, AttemptFacts, Delta, EffectId, EventKind, Increment, Live, Message, MessageAdded,
-    ModelFailed, ProviderError, ProviderErrorKind, StopReason,
+    ModelFailed, ProviderError, ProviderErrorKind, Sent, StopReason, Target,
 };
 
 use super::Machine;
 use crate::io::{Output, Rejected};
-use crate::retry::{self, Plan};
+use crate::retry::{self, Attempts, Plan};
 use crate::state::{Calling, Phase, Stage};
 
 impl Machine {
@@ -22,9 +22,8 @@ impl Machine {
     ) -> Result<(), Rejected> {
         self.check_in_flight(&effect)?;
         if let Err(misplaced) = self.attempt.assembler.push(&delta) {
-            let calling = self.in_flight(&effect)?;
             let error = ProviderError::new(ProviderErrorKind::Protocol, misplaced.to_string());
-            let failed = self.failed(&calling, error, now);
+            let failed = self.failed(self.check_in_flight(&effect)?, error, now);
             self.emit(now, EventKind::ModelFailed(failed));
             self.pending.aborts.push(effect);
             self.advance(now);
@@ -48,11 +47,11 @@ impl Machine {
         effect: &EffectId,
         error: Option<ProviderError>,
     ) -> Result<(), Rejected> {
-        let calling = self.in_flight(effect)?;
-        let target = calling.target().cloned();
+        let attempts = self.check_in_flight(effect)?;
+        let target = self.state.in_flight().and_then(Sent::target);
         // After the finish nothing is missing: an error there takes nothing away.
         let error = match (self.attempt.assembler.finish(), error) {
-            (Some(_), _) => self.silent_overflow(target.as_ref().and_then(|it| it.window_tokens)),
+            (Some(_), _) => self.silent_overflow(target.and_then(|it| it.window_tokens)),
             (None, Some(error)) => Some(error),
             (None, None) => Some(ProviderError::new(
                 ProviderErrorKind::Incomplete,
@@ -60,11 +59,11 @@ impl Machine {
             )),
         };
         if let Some(error) = error {
-            let failed = self.failed(&calling, error, now);
+            let failed = self.failed(attempts, error, now);
             self.emit(now, EventKind::ModelFailed(failed));
             return Ok(());
         }
-        let origin = target.map(|target| target.origin()).unwrap_or_default();
+        let origin = target.map(Target::origin).unwrap_or_default();
         let assembler = std::mem::take(&mut self.attempt.assembler);
         if let Some(message) = assembler.into_message(origin) {
             let turn = self.state.turn_index();
@@ -103,23 +102,17 @@ impl Machine {
         })
     }
 
-    fn failed(&self, calling: &Calling, error: ProviderError, now: DateTime<Utc>) -> ModelFailed {
+    fn failed(&self, attempts: Attempts, error: ProviderError, now: DateTime<Utc>) -> ModelFailed {
         let facts = facts(&self.attempt.assembler);
         let targets = self.state.transcript.surface().models.len();
         let configuration = &self.state.configuration;
-        let retry_at = match retry::plan(
-            calling.attempts,
-            (&error, &facts),
-            targets,
-            configuration,
-            now,
-        ) {
+        let retry_at = match retry::plan(attempts, (&error, &facts), targets, configuration, now) {
             Plan::Retry(_, at) => Some(at),
             Plan::Compact(_) => Some(now),
             Plan::GiveUp => None,
         };
         ModelFailed {
-            attempt: calling.attempts.started,
+            attempt: attempts.started,
             error,
             facts,
             retry_at,
@@ -127,11 +120,11 @@ impl Machine {
     }
 
     /// Ends the attempt in flight: text that was shown is kept.
-    pub(super) fn cut_attempt(&mut self, now: DateTime<Utc>, calling: &Calling) {
+    pub(super) fn cut_attempt(&mut self, now: DateTime<Utc>, attempts: Attempts, seq: u64) {
         let assembler = std::mem::replace(&mut self.attempt.assembler, Assembler::new());
         let facts = facts(&assembler);
-        let target = calling.target();
-        let origin = target.map(phi_types::Target::origin).unwrap_or_default();
+        let target = self.state.in_flight().and_then(Sent::target);
+        let origin = target.map(Target::origin).unwrap_or_default();
         let kind = match assembler.into_cancelled(origin) {
             Some(message) => EventKind::Message(MessageAdded {
                 message: Message::Assistant(Arc::new(message)),
@@ -139,32 +132,23 @@ impl Machine {
                 queued: None,
             }),
             None => EventKind::ModelFailed(ModelFailed {
-                attempt: calling.attempts.started,
+                attempt: attempts.started,
                 error: ProviderError::new(ProviderErrorKind::Cancelled, "the call was cancelled"),
                 facts,
                 retry_at: None,
             }),
         };
-        if let Stage::InFlight { seq, .. } = calling.stage {
-            self.pending.aborts.push(self.effect_id(seq));
-        }
+        self.pending.aborts.push(self.effect_id(seq));
         self.emit(now, kind);
     }
 
-    fn check_in_flight(&self, effect: &EffectId) -> Result<(), Rejected> {
+    /// Checks that this attempt is in flight and returns how the turn's attempts stand.
+    fn check_in_flight(&self, effect: &EffectId) -> Result<Attempts, Rejected> {
         match &self.state.phase {
             Phase::Calling(Calling {
-                stage: Stage::InFlight { seq, .. },
-                ..
-            }) if *seq == effect.seq && effect.loop_id == self.state.loop_id => Ok(()),
-            _ => Err(Rejected::NotOutstanding(effect.clone())),
-        }
-    }
-
-    fn in_flight(&self, effect: &EffectId) -> Result<Calling, Rejected> {
-        self.check_in_flight(effect)?;
-        match &self.state.phase {
-            Phase::Calling(calling) => Ok(calling.clone()),
+                stage: Stage::InFlight { seq },
+                attempts,
+            }) if *seq == effect.seq && effect.loop_id == self.state.loop_id => Ok(*attempts),
             _ => Err(Rejected::NotOutstanding(effect.clone())),
         }
     }

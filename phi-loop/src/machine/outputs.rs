@@ -8,7 +8,6 @@ use phi_types::{EffectId, Event, EventKind, ModelPatch, Outcome, Point};
 use super::{Attempt, Machine, Pending};
 use crate::calls::{Running, Slot};
 use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
-use crate::request::request;
 use crate::state::{Calling, Phase, Stage};
 use crate::step::{Asked, Step, is_at_once};
 
@@ -18,14 +17,14 @@ impl Machine {
         loop {
             if let Phase::Calling(
                 calling @ Calling {
-                    stage: Stage::InFlight { .. },
+                    stage: Stage::InFlight { seq },
                     ..
                 },
             ) = &self.state.phase
                 && self.state.stop.as_ref().is_some_and(is_at_once)
             {
-                let calling = calling.clone();
-                self.cut_attempt(now, &calling);
+                let (attempts, seq) = (calling.attempts, *seq);
+                self.cut_attempt(now, attempts, seq);
                 continue;
             }
             let points = &self.state.configuration.points;
@@ -173,17 +172,12 @@ impl Machine {
         let Phase::Calling(calling) = &self.state.phase else {
             return None;
         };
-        let Stage::InFlight {
-            seq,
-            patch,
-            surface,
-        } = &calling.stage
-        else {
+        let Stage::InFlight { seq } = calling.stage else {
             return None;
         };
-        let (id, index) = (self.effect_id(*seq), calling.attempts.target);
-        let target = calling.target()?.clone();
-        let request = request(&self.state, surface, index, patch)?;
+        let (id, index) = (self.effect_id(seq), calling.attempts.target);
+        let sent = self.state.transcript.sent()?;
+        let (target, request) = (sent.target()?.clone(), sent.request(&self.state.session)?);
         Some(Effect::CallModel(CallModel {
             id,
             index,
@@ -232,9 +226,12 @@ impl Machine {
 
     pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
         let id = self.deciding.model?;
-        let patch = ModelPatch::default();
-        let surface = self.state.transcript.surface();
-        let request = request(&self.state, surface, calling.attempts.target, &patch)?;
+        let target = self.state.target_of(calling.attempts);
+        let next = self
+            .state
+            .transcript
+            .next_request(target, &ModelPatch::default());
+        let request = next.request(&self.state.session)?;
         Some(Effect::Decide(id, Subject::Model(request)))
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Approval, AssistantMessage, Event, EventKind, LimitKind, LoopError, Message, MessageAdded,
-    ModelFailed, ProviderErrorKind, Queue, StopReason, Surface, ToolStarted, TurnTrigger, Usage,
-    digest_of,
+    ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolStarted, TurnTrigger,
+    Usage, digest_of,
 };
 
 use super::{Answer, Calling, Phase, Repeated, Stage, State};
@@ -55,18 +55,16 @@ impl State {
             }
             EventKind::Message(added) => self.add_message(event.seq, added, trigger)?,
             EventKind::TurnEnded(_) => self.end_turn()?,
+            EventKind::CacheBroken(_) => match self.calling()?.stage {
+                Stage::Due(_) => {}
+                _ => return Err("no model call is due"),
+            },
             EventKind::ModelStarted(started) => {
                 self.counts.offered.clone_from(&started.patch.tools);
-                let surface = self.transcript.surface().clone();
                 let calling = self.calling()?;
                 calling.attempts.started = started.attempt;
                 calling.attempts.target = started.target;
-                let patch = started.patch.clone();
-                calling.stage = Stage::InFlight {
-                    seq: event.seq,
-                    patch,
-                    surface,
-                };
+                calling.stage = Stage::InFlight { seq: event.seq };
             }
             EventKind::ModelFailed(failed) => self.fail_attempt(failed, event.at)?,
             EventKind::CompactionStarted(_) => {
@@ -310,12 +308,13 @@ impl State {
     }
 
     fn add_cost(&mut self, usage: &Usage) {
-        let Phase::Calling(calling) = &self.phase else {
+        if !matches!(self.phase, Phase::Calling(_)) {
             return;
-        };
+        }
         // A compaction is billed like the first model, which made it or is nearest to what did.
         let first = self.transcript.surface().models.first();
-        if let Some(price) = calling.target().or(first).and_then(|target| target.price) {
+        let target = self.in_flight().and_then(Sent::target).or(first);
+        if let Some(price) = target.and_then(|target| target.price) {
             self.counts.cost_usd += price.cost_usd(usage);
         }
     }

@@ -163,6 +163,7 @@ fn another_surface_is_recorded_before_the_first_request_that_uses_it() {
         "recovered",
         "model_failed",
         "surface_changed",
+        "cache_broken",
         "model_started",
     ];
     assert_eq!(written(&bench, &log), expected);

@@ -11,8 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use phi_loop::{Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
 use phi_types::{
     Approval, Configuration, Delta, EffectClass, EffectId, Event, EventKind, Identity, ModelPatch,
-    Point, ProviderError, ProviderErrorKind, QueueId, RawJson, SessionId, StopReason, Surface,
-    Target, ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage, UserMessage,
+    Options, Point, ProviderError, ProviderErrorKind, QueueId, RawJson, SessionId, StopReason,
+    Surface, SurfaceChanged, Target, ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage,
+    UserMessage,
 };
 
 /// A small generator: the same seed gives the same world.
@@ -294,6 +295,33 @@ pub fn world_move(bench: &mut Bench, dice: &mut Dice, step: u64) {
                 Input::FollowUp(id, text)
             };
             return refusable(bench, input);
+        }
+        4 if dice.one_in(2) => {
+            let changed = match dice.roll(4) {
+                0 => SurfaceChanged {
+                    system: Some(Arc::from("Be quick.")),
+                    ..SurfaceChanged::default()
+                },
+                1 => SurfaceChanged {
+                    tools: Some(surface().tools.iter().take(2).cloned().collect()),
+                    ..SurfaceChanged::default()
+                },
+                2 => SurfaceChanged {
+                    options: Some(Arc::new(Options {
+                        temperature: Some(0.5),
+                        ..Options::default()
+                    })),
+                    ..SurfaceChanged::default()
+                },
+                // The same again, elsewhere in memory.
+                _ => SurfaceChanged {
+                    system: Some(surface().system),
+                    tools: Some(surface().tools),
+                    models: Some(surface().models),
+                    options: None,
+                },
+            };
+            return refusable(bench, Input::SurfaceChanged(changed));
         }
         1 if step > 6 && dice.one_in(4) => return refusable(bench, Input::Cancel),
         2 if step > 6 && dice.one_in(3) => return refusable(bench, Input::Stop("enough".into())),
