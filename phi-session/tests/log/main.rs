@@ -8,6 +8,7 @@
 
 mod a_cut_loses_nothing_acknowledged;
 mod a_killed_writer_loses_nothing;
+mod a_kind_that_was_added_loads_for_ever;
 mod a_log_of_every_format_loads_for_ever;
 mod a_wrong_place_is_a_typed_error;
 mod every_bit_flip_is_found;
