@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+#[cfg(feature = "bedrock")]
+use crate::aws_event_stream::{Frame, FrameDecoder};
 use crate::classify::{classify, classify_reported};
 #[cfg(feature = "gemini")]
 use crate::json_items::ItemDecoder;
@@ -39,6 +41,9 @@ pub(crate) enum Framing {
     Events,
     /// As one JSON value per line, unless the first line is no whole value: then as one value.
     Lines,
+    /// As the messages of a binary event stream of AWS, or as one JSON value: the first byte tells.
+    #[cfg(feature = "bedrock")]
+    Frames,
     /// As an event stream whose last event may lack the empty line after it, as an array of JSON
     /// objects each of which is an event, or as one JSON object: the first byte tells.
     #[cfg(feature = "gemini")]
@@ -80,6 +85,9 @@ enum State {
     /// The items of a JSON array.
     #[cfg(feature = "gemini")]
     Items(Box<ItemDecoder>),
+    /// Binary messages.
+    #[cfg(feature = "bedrock")]
+    Frames(Box<FrameDecoder>),
     /// One JSON value.
     Whole(Capped),
     /// A body that is no answer. `refused` says that its nature and not its status tells.
@@ -130,6 +138,8 @@ impl<P: Protocol> BodyDecoder<P> {
                     body: Vec::new(),
                     refused: true,
                 },
+                #[cfg(feature = "bedrock")]
+                (_, Framing::Frames) => State::Frames(Box::new(FrameDecoder::new(self.limits))),
                 _ => State::Events(Box::new(SseDecoder::new(self.limits))),
             };
         }
@@ -182,6 +192,18 @@ impl<P: Protocol> BodyDecoder<P> {
                     .event(event_of_line(item), deltas)
                     .map_err(|fault| error_of(head, fault))
             }),
+            #[cfg(feature = "bedrock")]
+            State::Frames(frames) => {
+                let taken = frames.push(bytes, |frame| {
+                    take_frame(protocol, frame, deltas).map_err(|fault| error_of(head, fault))
+                });
+                // What breaks after the finish does not unmake the answer.
+                if taken.is_err() && protocol.close(deltas) {
+                    self.state = State::Ended;
+                    return Ok(());
+                }
+                taken
+            }
             State::Whole(body) => body.extend(bytes, limits.body_bytes_max, "the body"),
             State::Failed { body, .. } => {
                 let room = limits.error_bytes_max.saturating_sub(body.len());
@@ -208,6 +230,8 @@ impl<P: Protocol> BodyDecoder<P> {
             }
             #[cfg(feature = "gemini")]
             State::Items(_) => self.close(deltas),
+            #[cfg(feature = "bedrock")]
+            State::Frames(_) => self.close(deltas),
             State::Opening | State::Events(_) => self.close(deltas),
             State::FirstLine(last) | State::Lines(last) => {
                 let line = String::from_utf8_lossy(last.as_slice());
@@ -271,6 +295,8 @@ impl<P: Protocol> Decoder for BodyDecoder<P> {
 
     fn is_over(&self) -> bool {
         let is_stream = matches!(self.state, State::Events(_) | State::Lines(_));
+        #[cfg(feature = "bedrock")]
+        let is_stream = is_stream || matches!(self.state, State::Frames(_));
         is_stream && self.protocol.is_over()
     }
 }
@@ -303,6 +329,23 @@ fn push_lines(
         }
     }
     partial.extend(rest, limits.line_bytes_max, "a line")
+}
+
+/// Hands a binary message to a protocol, unless it reports an error.
+#[cfg(feature = "bedrock")]
+fn take_frame(
+    protocol: &mut impl Protocol,
+    frame: Frame<'_>,
+    deltas: &mut Vec<Delta>,
+) -> Result<(), Fault> {
+    if let Some(error) = frame.reported_error() {
+        return Err(Fault::Reported(error));
+    }
+    let event = StreamEvent {
+        name: frame.event_type(),
+        data: &String::from_utf8_lossy(frame.payload),
+    };
+    protocol.event(event, deltas)
 }
 
 /// A line has no name: what it is stands in its value.

@@ -9,7 +9,9 @@ use crate::wire::ResponseHead;
 
 /// Classifies a response whose status is not one of success, or whose body is not an answer.
 pub(crate) fn classify(head: &ResponseHead, body: &[u8]) -> ProviderError {
-    error_of(head, &ErrorBody::read(body))
+    let mut body = ErrorBody::read(body);
+    body.take_aws_code(head.header("x-amzn-errortype"));
+    error_of(head, &body)
 }
 
 /// Classifies an error that a body reports after a status of success, in a stream or alone.
@@ -45,6 +47,7 @@ fn error_of(head: &ResponseHead, body: &ErrorBody) -> ProviderError {
 /// Returns the kind of an HTTP status; the body chooses only among what the status leaves open.
 fn of_status(status: u16, body: &ErrorBody) -> Kind {
     match status {
+        400 if body.has_code(THROTTLING_CODES) => Kind::RateLimited,
         400 | 404 | 405 | 406 | 410 | 415 | 422 => of_invalid_request(body),
         401 => Kind::Auth,
         402 => Kind::Billing,
@@ -57,6 +60,8 @@ fn of_status(status: u16, body: &ErrorBody) -> Kind {
         429 => Kind::RateLimited,
         498 | 503 | 529 => Kind::Overloaded,
         409 | 425 => Kind::Server,
+        // AWS: the model failed, not the request.
+        424 if body.has_code(MODEL_ERROR_CODES) => Kind::Server,
         300..=399 => Kind::InvalidRequest,
         400..=499 => of_invalid_request(body),
         500..=599 if body.has_code(&["overloaded_error", "overloaded"]) => Kind::Overloaded,
@@ -84,9 +89,17 @@ fn of_invalid_request(body: &ErrorBody) -> Kind {
 fn kind_of_body(body: &ErrorBody) -> Kind {
     const KINDS: &[(&[&str], Kind)] = &[
         (
-            &["overloaded_error", "overloaded", "unavailable"],
+            &[
+                "overloaded_error",
+                "overloaded",
+                "unavailable",
+                "serviceunavailableexception",
+                "modelnotreadyexception",
+            ],
             Kind::Overloaded,
         ),
+        (THROTTLING_CODES, Kind::RateLimited),
+        (MODEL_ERROR_CODES, Kind::Server),
         (
             &[
                 "rate_limit_error",
@@ -105,11 +118,20 @@ fn kind_of_body(body: &ErrorBody) -> Kind {
                 "internal_error",
                 "internal_server_error",
                 "internal",
+                "internalserverexception",
+                "internalservererror",
+                "internalfailure",
+                "internalerror",
             ],
             Kind::Server,
         ),
         (
-            &["timeout_error", "timeout", "deadline_exceeded"],
+            &[
+                "timeout_error",
+                "timeout",
+                "deadline_exceeded",
+                "modeltimeoutexception",
+            ],
             Kind::Timeout,
         ),
         (&["billing_error"], Kind::Billing),
@@ -136,6 +158,9 @@ fn kind_of_body(body: &ErrorBody) -> Kind {
         "badrequest",
         "badrequesterror",
         "bad request",
+        "validationexception",
+        "resourcenotfoundexception",
+        "conflictexception",
     ];
     if body.has_code(QUOTA_CODES) {
         return Kind::Billing;
@@ -158,6 +183,27 @@ const QUOTA_CODES: &[&str] = &[
     "billing_not_active",
     "insufficient_balance",
     "quota_exceeded",
+    "servicequotaexceededexception",
+];
+
+/// The words of AWS for "too many requests".
+const THROTTLING_CODES: &[&str] = &[
+    "throttlingexception",
+    "throttledexception",
+    "toomanyrequestsexception",
+];
+
+/// The words of AWS for a model that failed while it answered.
+const MODEL_ERROR_CODES: &[&str] = &["modelstreamerrorexception", "modelerrorexception"];
+
+/// The words of AWS for keys and signatures that it does not accept.
+const AWS_AUTH_CODES: &[&str] = &[
+    "accessdeniedexception",
+    "unrecognizedclientexception",
+    "expiredtokenexception",
+    "invalidsignatureexception",
+    "incompletesignatureexception",
+    "missingauthenticationtokenexception",
 ];
 
 fn is_billing(body: &ErrorBody) -> bool {
@@ -170,6 +216,7 @@ fn is_billing(body: &ErrorBody) -> bool {
 
 fn is_auth(body: &ErrorBody) -> bool {
     body.has_code(&["invalid_api_key", "authentication_error", "unauthenticated"])
+        || body.has_code(AWS_AUTH_CODES)
         || says(body, &["api key not valid"])
         || says(body, &["incorrect api key"])
         || says(body, &["invalid api key"])
@@ -223,6 +270,9 @@ const OVERFLOW_PHRASES: &[&[&str]] = &[
     &["too many tokens", "prompt"],
     &["too many tokens: size limit exceeded"],
     &["must have less than", "tokens"],
+    &["input tokens exceeded"],
+    &["too many input tokens"],
+    &["malformed input request: expected maxlength"],
     &["`inputs` tokens + `max_new_tokens` must be"],
     &["request_too_large"],
 ];
@@ -343,6 +393,67 @@ mod tests {
         let error = reported(r#"{"error":{"message":"This model's maximum context length is 1"}}"#);
         assert_eq!(error.kind, Kind::ContextOverflow);
         assert_eq!(reported(r#"{"error":{}}"#).kind, Kind::Server);
+    }
+
+    #[test]
+    fn b1_the_words_of_aws_are_known_in_the_header_in_the_body_and_in_a_stream() {
+        let with_header = |status, code: &str| {
+            let code = format!("{code}:http://internal.amazon.com/coral/com.amazon.bedrock/");
+            let head = ResponseHead::new(status).with_header("x-amzn-errortype", code);
+            classify(&head, br#"{"message":"m"}"#)
+        };
+        for (status, code, expected) in [
+            (429, "ThrottlingException", Kind::RateLimited),
+            (400, "ThrottlingException", Kind::RateLimited),
+            (400, "ValidationException", Kind::InvalidRequest),
+            (400, "ExpiredTokenException", Kind::Auth),
+            (400, "ServiceQuotaExceededException", Kind::Billing),
+            (403, "AccessDeniedException", Kind::Auth),
+            (404, "ResourceNotFoundException", Kind::InvalidRequest),
+            (408, "ModelTimeoutException", Kind::Timeout),
+            (424, "ModelErrorException", Kind::Server),
+            (424, "Other", Kind::InvalidRequest),
+            (500, "InternalServerException", Kind::Server),
+            (503, "ServiceUnavailableException", Kind::Overloaded),
+        ] {
+            let error = with_header(status, code);
+            assert_eq!(error.kind, expected, "{status} {code}");
+            let named = format!("m ({})", code.to_lowercase());
+            assert_eq!(error.message, named);
+        }
+        let body =
+            r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","Message":"gone"}"#;
+        let error = classify(&ResponseHead::new(400), body.as_bytes());
+        assert_eq!(error.kind, Kind::Auth);
+        assert_eq!(error.message, "gone (expiredtokenexception)");
+        for (code, expected) in [
+            ("throttlingException", Kind::RateLimited),
+            ("modelStreamErrorException", Kind::Server),
+            ("internalServerException", Kind::Server),
+            ("serviceUnavailableException", Kind::Overloaded),
+            ("modelTimeoutException", Kind::Timeout),
+            ("validationException", Kind::InvalidRequest),
+            ("accessDeniedException", Kind::Auth),
+            ("unheardOfException", Kind::Server),
+        ] {
+            let value = serde_json::json!({"type": code, "message": "m"});
+            let error = classify_reported(&ResponseHead::new(200), value);
+            assert_eq!(error.kind, expected, "{code}");
+        }
+        for message in [
+            "The model returned the following errors: Input is too long for requested model.",
+            "Input Tokens Exceeded: Number of input tokens exceeds maximum length.",
+            "400 Bad Request: Too many input tokens. Max input tokens: 8192",
+            "Malformed input request: expected maxLength: 50000, actual: 67890, please reformat",
+        ] {
+            let value = serde_json::json!({"type": "validationException", "message": message});
+            let error = classify_reported(&ResponseHead::new(200), value);
+            assert_eq!(error.kind, Kind::ContextOverflow, "{message}");
+        }
+        let slow = "Too many tokens, please wait before trying again.";
+        let value = serde_json::json!({"type": "throttlingException", "message": slow});
+        let error = classify_reported(&ResponseHead::new(200), value);
+        assert_eq!(error.kind, Kind::RateLimited);
     }
 
     #[test]

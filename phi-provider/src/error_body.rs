@@ -67,7 +67,15 @@ impl ErrorBody {
                 for name in ["code", "status", "raw_status_code", "type", "error_type"] {
                     self.take_code(fields.get(name));
                 }
-                for name in ["message", "msg", "detail", "error_description", "title"] {
+                self.take_aws_code(fields.get("__type").and_then(Value::as_str));
+                for name in [
+                    "message",
+                    "msg",
+                    "detail",
+                    "error_description",
+                    "title",
+                    "Message",
+                ] {
                     if self.message.is_none()
                         && let Some(inner) = fields.get(name)
                     {
@@ -94,6 +102,16 @@ impl ErrorBody {
         if let Some(word) = word.filter(|word| word != "error" && number.is_none()) {
             self.codes.push(word.to_ascii_lowercase());
         }
+    }
+
+    /// Takes the word of AWS for an error: a shape perhaps with its namespace before it and an
+    /// address after it, as `ValidationException:http://…` or `com.amazon.…#ValidationException`.
+    pub(crate) fn take_aws_code(&mut self, code: Option<&str>) {
+        let code = code.unwrap_or_default();
+        let code = code.split(':').next().unwrap_or_default();
+        let code = code.rsplit('#').next().and_then(one_line);
+        self.codes
+            .extend(code.map(|code| code.to_ascii_lowercase()));
     }
 
     /// A gateway quotes the service behind it beside a message that says nothing.

@@ -41,6 +41,8 @@
 
 #[cfg(feature = "anthropic")]
 mod anthropic;
+#[cfg(feature = "bedrock")]
+mod aws_event_stream;
 #[cfg(feature = "openai-chat")]
 mod azure;
 #[cfg(feature = "bedrock")]
@@ -83,6 +85,7 @@ mod http_transport;
 #[cfg(feature = "gemini")]
 mod json_items;
 #[cfg(any(
+    feature = "bedrock",
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
@@ -98,7 +101,7 @@ mod ollama;
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
-#[cfg(any(feature = "cohere", feature = "ollama"))]
+#[cfg(any(feature = "bedrock", feature = "cohere", feature = "ollama"))]
 mod request_body;
 #[cfg(feature = "wires")]
 mod retry_after;
@@ -119,6 +122,8 @@ mod wire;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnswerForm, AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+#[cfg(feature = "bedrock")]
+pub use bedrock::{BedrockConverse, CachePoints, ModelFamily, StructuredOutput};
 #[cfg(feature = "cohere")]
 pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};

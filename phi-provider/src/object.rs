@@ -19,7 +19,13 @@ impl<'a> Object<'a> {
         serde_json::from_str(text)
     }
 
-    #[cfg(any(test, feature = "anthropic", feature = "gemini"))]
+    #[cfg(any(
+        test,
+        feature = "anthropic",
+        feature = "bedrock",
+        feature = "gemini",
+        feature = "openai-responses"
+    ))]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut fields = self.fields.iter();
         let (_, value) = fields.find(|(given, _)| given == name)?;
@@ -45,13 +51,19 @@ impl<'a> Object<'a> {
         self.fields
     }
 
-    #[cfg(feature = "ollama")]
+    #[cfg(any(feature = "ollama", feature = "openai-responses"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
     /// Writes the object.
-    #[cfg(any(test, feature = "anthropic", feature = "ollama"))]
+    #[cfg(any(
+        test,
+        feature = "anthropic",
+        feature = "bedrock",
+        feature = "ollama",
+        feature = "openai-responses"
+    ))]
     pub(crate) fn text(&self) -> String {
         let mut out = String::from("{");
         for (at, (name, value)) in self.fields.iter().enumerate() {

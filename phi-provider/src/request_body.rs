@@ -1,13 +1,19 @@
 //! What the bodies of several protocols share: fields in order, tools as functions, and the fields
 //! that a caller adds.
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 use std::borrow::Cow;
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 use bytes::Bytes;
-use phi_types::{Options, RawJson, ToolSpec};
+use phi_types::Options;
+#[cfg(any(feature = "cohere", feature = "ollama"))]
+use phi_types::{RawJson, ToolSpec};
 use serde::Serialize;
 
-use crate::object::{Object, push_string};
+use crate::object::Object;
+#[cfg(any(feature = "bedrock", feature = "cohere", feature = "ollama"))]
+use crate::object::push_string;
 use crate::surrogates::without_lone_surrogates;
 use crate::view_writer::Output;
 use crate::wire::EncodeError;
@@ -51,6 +57,7 @@ pub(crate) fn join(fields: &mut Object<'_>, extra: Object<'_>) {
 }
 
 /// Writes an object up to the value of its last field, `messages`.
+#[cfg(any(feature = "bedrock", feature = "cohere", feature = "ollama"))]
 pub(crate) fn up_to_messages(fields: Object<'_>) -> String {
     let mut head = String::from("{");
     for (name, json) in fields.into_fields() {
@@ -63,6 +70,7 @@ pub(crate) fn up_to_messages(fields: Object<'_>) -> String {
     head
 }
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 /// Makes the chunks of a body whose messages are its last field: what stands before them, the
 /// system message, and the others.
 pub(crate) fn chunks(mut head: String, system: Output, messages: Vec<Bytes>) -> Vec<Bytes> {
@@ -77,6 +85,7 @@ pub(crate) fn chunks(mut head: String, system: Output, messages: Vec<Bytes>) -> 
     chunks
 }
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 /// A tool in the form that OpenAI gave it and that others took over.
 #[derive(Debug, Serialize)]
 pub(crate) struct FunctionTool<'r> {
@@ -85,6 +94,7 @@ pub(crate) struct FunctionTool<'r> {
     function: Function<'r>,
 }
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 #[derive(Debug, Serialize)]
 struct Function<'r> {
     name: &'r str,
@@ -92,6 +102,7 @@ struct Function<'r> {
     parameters: RawJson,
 }
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 impl<'r> FunctionTool<'r> {
     /// Describes a tool.
     ///
@@ -113,6 +124,7 @@ impl<'r> FunctionTool<'r> {
     }
 }
 
+#[cfg(any(feature = "cohere", feature = "ollama"))]
 /// Returns an object without lone surrogates, unless it is none.
 fn clean_object(json: &RawJson) -> Option<RawJson> {
     if !json.is_object() {

@@ -120,7 +120,8 @@ pub(crate) fn turns_of(protocol: &str, framing: &Framing) -> Vec<Turn> {
                 } else {
                     bytes
                 },
-                is_stream: chunks || matches!(&*turn.response_encoding, "sse" | "ndjson"),
+                is_stream: chunks
+                    || matches!(&*turn.response_encoding, "sse" | "ndjson" | "eventstream"),
                 expected: oracle.cloned(),
             });
         }

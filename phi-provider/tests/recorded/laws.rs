@@ -32,6 +32,23 @@ pub(crate) trait Subject {
     /// Reads a whole answer without the code of the decoder; `None` where it is none.
     fn read_whole(body: &Value) -> Option<Fields>;
 
+    /// Lists where the events of a stream end, and whether each holds the finish reason.
+    fn events(body: &[u8]) -> Vec<(usize, bool)> {
+        let mut start = 0;
+        let ends = boundaries(body, Self::LINES).into_iter();
+        ends.map(|end| {
+            let event = String::from_utf8_lossy(&body[start..end]);
+            start = end;
+            let holds = if Self::LINES {
+                Self::is_finish(&event)
+            } else {
+                data_of(&event).any(|data| Self::is_finish(&data))
+            };
+            (end, holds)
+        })
+        .collect()
+    }
+
     /// Reads a stream without the code of the decoder, where no SDK has read it.
     fn read_stream(_body: &str) -> Option<Fields> {
         None
@@ -145,19 +162,12 @@ impl<S: Subject> Laws<S> {
             }
             let whole = without_usage(whole.fragment());
             let mut finished = false;
-            let mut start = 0;
-            let ends = boundaries(&turn.body, S::LINES);
+            let ends = S::events(&turn.body);
             // A long stream is cut at some hundred places: its pieces are alike, but for the last.
             let step = ends.len() / 400 + 1;
             let last = ends.len().saturating_sub(40);
-            for (nth, end) in ends.into_iter().enumerate() {
-                let event = String::from_utf8_lossy(&turn.body[start..end]);
-                finished |= if S::LINES {
-                    S::is_finish(&event)
-                } else {
-                    data_of(&event).any(|data| S::is_finish(&data))
-                };
-                start = end;
+            for (nth, (end, holds_finish)) in ends.into_iter().enumerate() {
+                finished |= holds_finish;
                 if nth % step != 0 && nth < last {
                     continue;
                 }

@@ -5,6 +5,7 @@
 //! accepted, and why.
 #![cfg(any(
     feature = "anthropic",
+    feature = "bedrock",
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
@@ -22,11 +23,16 @@
 mod anthropic;
 #[cfg(feature = "anthropic")]
 mod anthropic_requests;
+#[cfg(feature = "bedrock")]
+mod bedrock;
 mod cases;
 #[cfg(feature = "cohere")]
 mod cohere;
 mod exceptions;
 mod fields;
+#[cfg(feature = "bedrock")]
+#[path = "../frames/mod.rs"]
+mod frames;
 #[cfg(feature = "gemini")]
 mod gemini;
 #[cfg(feature = "gemini")]
