@@ -13,6 +13,8 @@ use crate::http_call::Call;
 use crate::http_credential::Credential;
 use crate::http_losses::{LossDecision, LossPolicy, refused};
 use crate::http_timeouts::Timeouts;
+#[cfg(feature = "models")]
+use crate::models::Models;
 use crate::translate::Loss;
 use crate::transport::Transport;
 use crate::wire::{HttpRequest, Wire};
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) timeouts: Timeouts,
     pub(crate) body_bytes_max: u64,
     losses: Option<Arc<LossPolicy>>,
+    #[cfg(feature = "models")]
+    models: Option<Arc<Models>>,
 }
 
 impl HttpProvider {
@@ -74,6 +78,8 @@ impl HttpProvider {
                 timeouts: Timeouts::default(),
                 body_bytes_max: BODY_BYTES_MAX,
                 losses: None,
+                #[cfg(feature = "models")]
+                models: None,
             }),
         }
     }
@@ -132,6 +138,15 @@ impl HttpProvider {
         self
     }
 
+    /// Refuses requests that ask a model for what it cannot do, before anything is sent: see
+    /// [`Models::check`].
+    #[cfg(feature = "models")]
+    #[must_use]
+    pub fn with_models(mut self, models: Arc<Models>) -> Self {
+        self.shared_mut().models = Some(models);
+        self
+    }
+
     fn shared_mut(&mut self) -> &mut Shared {
         Arc::make_mut(&mut self.shared)
     }
@@ -140,6 +155,10 @@ impl HttpProvider {
 impl Shared {
     /// Writes a request, unless somebody objects to it.
     pub(crate) fn encode(&self, request: &Request) -> Result<HttpRequest, ProviderError> {
+        #[cfg(feature = "models")]
+        if let Some(models) = &self.models {
+            models.check(request, self.wire.identity().provider)?;
+        }
         let encoded = self.wire.encode(request)?;
         if let Some(policy) = &self.losses
             && policy(&encoded.losses) == LossDecision::Refuse

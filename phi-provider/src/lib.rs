@@ -93,6 +93,8 @@ mod json_items;
 ))]
 mod lenient;
 mod limits;
+#[cfg(feature = "models")]
+pub mod models;
 #[cfg(feature = "wires")]
 mod object;
 #[cfg(feature = "ollama")]
