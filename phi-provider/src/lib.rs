@@ -103,7 +103,11 @@ mod ollama;
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
+<<<<<<< Updated upstream
 #[cfg(any(feature = "bedrock", feature = "cohere", feature = "ollama"))]
+=======
+#[cfg(any(feature = "cohere", feature = "ollama", feature = "openai-chat"))]
+>>>>>>> Stashed changes
 mod request_body;
 #[cfg(feature = "wires")]
 mod retry_after;

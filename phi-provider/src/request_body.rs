@@ -100,6 +100,8 @@ struct Function<'r> {
     name: &'r str,
     description: &'r str,
     parameters: RawJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
 }
 
 #[cfg(any(feature = "cohere", feature = "ollama"))]
@@ -119,8 +121,27 @@ impl<'r> FunctionTool<'r> {
                 name: &spec.name,
                 description: &spec.description,
                 parameters,
+                strict: None,
             },
         })
+    }
+
+    /// Describes a tool whose calls follow its schema, where the schema can be made one that says
+    /// all of it.
+    ///
+    /// # Errors
+    /// Its schema is not an object.
+    #[cfg(feature = "openai-chat")]
+    pub(crate) fn strict(spec: &'r ToolSpec) -> Result<Self, EncodeError> {
+        use crate::structured::{SchemaRule, sanitise};
+
+        let mut tool = Self::of(spec)?;
+        let strict = sanitise(&tool.function.parameters, &SchemaRule::STRICT);
+        if strict.is_strict {
+            tool.function.parameters = strict.schema;
+            tool.function.strict = Some(true);
+        }
+        Ok(tool)
     }
 }
 

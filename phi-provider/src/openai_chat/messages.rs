@@ -7,7 +7,10 @@ use serde::Serialize;
 use serde::ser::Serializer;
 
 use super::facts::{Extra, ReasoningField};
-use super::quirks::{EmptyContent, Quirks, ReasoningReplay, SystemRole, ToolImages};
+use super::quirks::{
+    AfterResults, EmptyContent, ImageInput, Quirks, ReasoningReplay, ResultNames, SystemRole,
+    ToolImages,
+};
 use crate::translate::{
     Answer, AnsweredCall, Fate, Images, Kinship, Message, Part, ResultImages, Rules,
 };
@@ -18,10 +21,10 @@ use crate::view_writer::{MessageWriter, Output};
 #[serde(tag = "role", rename_all = "snake_case")]
 enum Outgoing<'v> {
     System {
-        content: &'v str,
+        content: Text<'v>,
     },
     Developer {
-        content: &'v str,
+        content: Text<'v>,
     },
     User {
         content: Text<'v>,
@@ -29,6 +32,8 @@ enum Outgoing<'v> {
     Assistant(Assistant<'v>),
     Tool {
         tool_call_id: &'v str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<&'v str>,
         content: Text<'v>,
     },
 }
@@ -107,7 +112,19 @@ struct OutgoingFunction<'v> {
 pub(super) struct ChatWriter {
     quirks: Quirks,
     has_tools: bool,
+    /// The last message is a result.
+    after_results: bool,
+    has_calls: bool,
+    has_images: bool,
+    /// Where the last texts of the last two user messages end, the newest first.
+    marks: [Option<usize>; 2],
 }
+
+/// How a message ends whose last block is a text.
+const BLOCK_END: &str = "}]}";
+
+/// What stands where a service refuses a user right after a tool.
+const BRIDGE: &str = "I have the results.";
 
 /// Says what a service takes.
 pub(super) fn rules(quirks: Quirks) -> Rules {
@@ -117,7 +134,10 @@ pub(super) fn rules(quirks: Quirks) -> Rules {
         foreign_thinking: Fate::Drop,
         facts_from: Kinship::Author,
         opaque_from: |_| Kinship::Author,
-        images: Images::ALL,
+        images: match quirks.images {
+            ImageInput::Taken => Images::ALL,
+            ImageInput::Refused => Images::NONE,
+        },
         result_images: match quirks.tool_images {
             ToolImages::AfterResults => ResultImages::AfterResults,
             ToolImages::InResult => ResultImages::InResult,
@@ -129,22 +149,18 @@ pub(super) fn rules(quirks: Quirks) -> Rules {
 impl MessageWriter for ChatWriter {
     fn message(&mut self, message: Message<'_>, out: &mut Output) {
         match message {
-            Message::User(contents) => {
-                let blocks = contents.iter().map(|content| block_of(content)).collect();
-                write(
-                    out,
-                    &Outgoing::User {
-                        content: content_of(blocks),
-                    },
-                );
-            }
+            Message::User(contents) => self.user(&contents, out),
             Message::Assistant(answer) => self.answer(&answer, out),
             Message::Results(results) => {
+                self.after_results = true;
                 for result in &results {
+                    self.see(&result.content);
+                    let name = self.quirks.result_names == ResultNames::Sent;
                     write(
                         out,
                         &Outgoing::Tool {
                             tool_call_id: &result.id,
+                            name: name.then_some(result.name),
                             content: result_of(result),
                         },
                     );
@@ -163,23 +179,96 @@ fn write(out: &mut Output, message: &Outgoing<'_>) {
 
 impl ChatWriter {
     pub(super) fn new(quirks: Quirks, has_tools: bool) -> Self {
-        Self { quirks, has_tools }
+        Self {
+            quirks,
+            has_tools,
+            after_results: false,
+            has_calls: false,
+            has_images: false,
+            marks: [None; 2],
+        }
+    }
+
+    /// Says whether a message has calls.
+    pub(super) fn has_calls(&self) -> bool {
+        self.has_calls
+    }
+
+    /// Says whether a message has an image.
+    pub(super) fn has_images(&self) -> bool {
+        self.has_images
+    }
+
+    /// Returns the places of breakpoints, the last one first.
+    pub(super) fn marks(&self) -> impl Iterator<Item = usize> {
+        self.marks.into_iter().flatten()
+    }
+
+    fn see(&mut self, contents: &[Cow<'_, Content>]) {
+        let is_image = |content: &Cow<'_, Content>| matches!(**content, Content::Image { .. });
+        self.has_images |= contents.iter().any(is_image);
+    }
+
+    fn user(&mut self, contents: &[Cow<'_, Content>], out: &mut Output) {
+        self.see(contents);
+        if self.after_results && self.quirks.after_results == AfterResults::Bridge {
+            write(
+                out,
+                &Outgoing::Assistant(Assistant {
+                    content: Text::Plain(Cow::Borrowed(BRIDGE)),
+                    ..Assistant::default()
+                }),
+            );
+        }
+        self.after_results = false;
+        let blocks: Vec<_> = contents.iter().map(|content| block_of(content)).collect();
+        let is_marked = self.quirks.prompt_cache.mark().is_some()
+            && matches!(blocks.last(), Some(Block::Text { .. }));
+        let content = if is_marked {
+            Text::Blocks(blocks)
+        } else {
+            content_of(blocks)
+        };
+        write(out, &Outgoing::User { content });
+        if is_marked {
+            let [newest, _] = self.marks;
+            self.marks = [Some(out.position() - BLOCK_END.len()), newest];
+        }
     }
 
     /// Returns the system prompt as the first of the messages, without the comma after it.
     pub(super) fn system(&self, content: &str) -> Output {
         let mut out = Output::default();
-        if !content.is_empty() {
-            out.json(&match self.quirks.system_role {
-                SystemRole::System => Outgoing::System { content },
-                SystemRole::Developer => Outgoing::Developer { content },
-            });
+        if content.is_empty() {
+            return out;
         }
+        let mark = self.quirks.prompt_cache.mark();
+        let blocks = [text_block(content)];
+        let content = match mark {
+            Some(_) => Text::Blocks(blocks.into()),
+            None => content_of(blocks.into()),
+        };
+        out.json(&match self.quirks.system_role {
+            SystemRole::System => Outgoing::System { content },
+            SystemRole::Developer => Outgoing::Developer { content },
+            SystemRole::User => Outgoing::User { content },
+        });
+        let Some(mark) = mark else {
+            return out;
+        };
+        let mut message = out.into_string();
+        message.truncate(message.len() - BLOCK_END.len());
+        let mut out = Output::default();
+        out.raw(&message);
+        out.raw(mark);
+        out.raw(BLOCK_END);
         out
     }
 
-    fn answer(&self, answer: &Answer<'_>, out: &mut Output) {
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Output) {
         let mut message = self.parts(answer);
+        self.has_calls |= !message.tool_calls.is_empty();
+        self.after_results = false;
         let says_nothing = message.content.is_omitted();
         if says_nothing && message.tool_calls.is_empty() {
             return;

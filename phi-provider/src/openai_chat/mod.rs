@@ -5,30 +5,37 @@ mod calls;
 mod chunk;
 mod decode;
 mod details;
+mod dialect;
 mod encode;
 mod facts;
 mod finish;
 mod messages;
+mod options;
 mod quirks;
 mod reasoning;
 mod scan;
 mod think_tags;
 mod usage;
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
-use phi_types::{Identity, Request};
+use phi_types::{Entry, Identity, Request};
 
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::structured::OutputToolDecoder;
 use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 use decode::ChatReader;
+pub use dialect::{Dialect, DialectError, Dialects, ModelQuirks};
 use messages::ChatWriter;
 pub use quirks::{
-    CallIds, EmptyContent, KeyPlace, OutputLimit, Quirks, ReasoningReplay, StreamUsage, SystemRole,
-    ThinkTags, ToolImages,
+    AfterResults, CallIds, ClientHeaders, EmptyContent, ForcedTools, ImageInput, KeyPlace,
+    OptionField, OutputForm, OutputLimit, PromptCache, Quirks, ReasoningFormat, ReasoningOff,
+    ReasoningReplay, ReasoningSwitch, ResultNames, Sampling, StreamUsage, StrictTools, SystemRole,
+    ThinkTags, ToolImages, ToolsForHistory,
 };
 
 /// The codec of OpenAI Chat Completions.
@@ -45,6 +52,7 @@ pub struct OpenAiChat {
     delivery: Delivery,
     limits: Limits,
     quirks: Quirks,
+    models: Arc<[ModelQuirks]>,
     views: ViewCache<ChatWriter>,
 }
 
@@ -67,6 +75,7 @@ impl OpenAiChat {
             delivery: Delivery::default(),
             limits: Limits::default(),
             quirks: Quirks::default(),
+            models: Arc::default(),
             views: ViewCache::default(),
         }
     }
@@ -100,10 +109,40 @@ impl OpenAiChat {
         Self { limits, ..self }
     }
 
+    /// Makes the wire of a service that a dialect describes.
+    #[must_use]
+    pub fn dialect(dialect: &Dialect) -> Self {
+        Self::new(&dialect.base_url)
+            .with_provider(&*dialect.name)
+            .with_quirks(dialect.quirks)
+            .with_model_quirks(dialect.models.iter().cloned())
+    }
+
     /// Says what the service accepts.
     #[must_use]
     pub fn with_quirks(self, quirks: Quirks) -> Self {
         Self { quirks, ..self }
+    }
+
+    /// Says what the service accepts for some models, where the first rule that fits counts. What
+    /// `think_tags` and `key_place` say counts for all models, and stands in [`Self::with_quirks`].
+    #[must_use]
+    pub fn with_model_quirks(self, models: impl IntoIterator<Item = ModelQuirks>) -> Self {
+        Self {
+            models: models.into_iter().collect(),
+            ..self
+        }
+    }
+
+    /// Says whether a form of the answer may come as the call of a tool.
+    fn has_output_tool(&self) -> bool {
+        let of_models = self.models.iter().map(|rule| rule.quirks);
+        of_models.chain([self.quirks]).any(|quirks| {
+            matches!(
+                quirks.output_form,
+                OutputForm::Tool | OutputForm::JsonSchemaWithoutTools
+            )
+        })
     }
 }
 
@@ -116,26 +155,37 @@ impl Wire for OpenAiChat {
     }
 
     fn encode(&self, request: &Request) -> Result<Encoded, EncodeError> {
-        let (body, losses) = encode::body(self, request)?;
+        let quirks = dialect::quirks_of(self.quirks, &self.models, &request.model);
+        let body = encode::body(self, request, quirks)?;
         let accept = match self.delivery {
             Delivery::Streamed => "text/event-stream",
             Delivery::Whole => "application/json",
         };
-        let request = HttpRequest {
-            method: "POST",
-            url: self.url.clone(),
-            headers: vec![
-                ("content-type", "application/json".to_owned()),
-                ("accept", accept.to_owned()),
-            ],
-            body,
-        };
-        Ok(Encoded { request, losses })
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("accept", accept.to_owned()),
+        ];
+        if quirks.client_headers == ClientHeaders::Copilot {
+            headers.extend(copilot_headers(request, body.has_images));
+        }
+        Ok(Encoded {
+            request: HttpRequest {
+                method: "POST",
+                url: self.url.clone(),
+                headers,
+                body: body.chunks,
+            },
+            losses: body.losses,
+        })
     }
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
         let reader = ChatReader::new(self.quirks.think_tags);
-        Box::new(BodyDecoder::new(head, self.limits, reader))
+        let decoder = BodyDecoder::new(head, self.limits, reader);
+        if self.has_output_tool() {
+            return Box::new(OutputToolDecoder::new(Box::new(decoder)));
+        }
+        Box::new(decoder)
     }
 
     fn authorize(
@@ -150,4 +200,25 @@ impl Wire for OpenAiChat {
         };
         Ok(vec![secret.header(Self::PROTOCOL, place)?])
     }
+}
+
+/// Returns what GitHub Copilot wants to know of a request: which program asks and why. Requests
+/// that follow a tool are not counted as those of a user.
+fn copilot_headers(
+    request: &Request,
+    has_images: bool,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let initiator = match request.view.last() {
+        Some(Entry::User(_)) => "user",
+        _ => "agent",
+    };
+    let headers = [
+        ("copilot-integration-id", "vscode-chat"),
+        ("editor-version", concat!("phi/", env!("CARGO_PKG_VERSION"))),
+        ("openai-intent", "conversation-edits"),
+        ("x-initiator", initiator),
+    ];
+    let vision = has_images.then_some(("copilot-vision-request", "true"));
+    let headers = headers.into_iter().chain(vision);
+    headers.map(|(name, value)| (name, value.to_owned()))
 }
