@@ -37,7 +37,7 @@ const CONTAINER: &str = "container";
 pub struct AnthropicMessages {
     // Wide: what a service of the protocol may want otherwise, one field for each.
     provider: String,
-    base_url: String,
+    endpoint: Endpoint,
     delivery: Delivery,
     betas: Vec<String>,
     cache: CacheBreakpoints,
@@ -46,6 +46,27 @@ pub struct AnthropicMessages {
     output_tokens_default: u64,
     limits: Limits,
     views: ViewCache<BlockWriter>,
+}
+
+/// Where and in which form the service is asked.
+#[derive(Debug, Clone)]
+enum Endpoint {
+    /// At `/v1/messages` behind this address.
+    Messages(String),
+    /// By raw prediction of Vertex AI, whose address names the model.
+    #[cfg(feature = "vertex")]
+    RawPrediction(crate::gemini::address::Address),
+}
+
+impl Endpoint {
+    /// Returns the version of the protocol, where the body states it and names no model.
+    fn version_in_body(&self) -> Option<&'static str> {
+        match self {
+            Self::Messages(_) => None,
+            #[cfg(feature = "vertex")]
+            Self::RawPrediction(_) => Some("vertex-2023-10-16"),
+        }
+    }
 }
 
 /// Whether and how long the provider shall cache the beginning of requests.
@@ -77,7 +98,7 @@ impl Default for AnthropicMessages {
     fn default() -> Self {
         Self {
             provider: "anthropic".to_owned(),
-            base_url: "https://api.anthropic.com".to_owned(),
+            endpoint: Endpoint::Messages("https://api.anthropic.com".to_owned()),
             delivery: Delivery::default(),
             betas: Vec::new(),
             cache: CacheBreakpoints::default(),
@@ -110,7 +131,7 @@ impl AnthropicMessages {
     #[must_use]
     pub fn with_base_url(self, base_url: impl Into<String>) -> Self {
         Self {
-            base_url: base_url.into(),
+            endpoint: Endpoint::Messages(base_url.into()),
             ..self
         }
     }
@@ -165,10 +186,33 @@ impl AnthropicMessages {
         Self { limits, ..self }
     }
 
-    fn url(&self) -> String {
-        let base = self.base_url.trim_end_matches('/');
-        let base = base.strip_suffix("/v1").unwrap_or(base);
-        format!("{base}/v1/messages")
+    /// Asks Claude at Vertex AI.
+    #[cfg(feature = "vertex")]
+    pub(crate) fn at_vertex(address: crate::gemini::address::Address) -> Self {
+        Self {
+            provider: "vertex".to_owned(),
+            endpoint: Endpoint::RawPrediction(address),
+            ..Self::default()
+        }
+    }
+
+    #[cfg_attr(
+        not(feature = "vertex"),
+        expect(unused_variables, reason = "one endpoint alone names the model")
+    )]
+    fn url(&self, model: &str) -> String {
+        match &self.endpoint {
+            Endpoint::Messages(base_url) => {
+                let base = base_url.trim_end_matches('/');
+                let base = base.strip_suffix("/v1").unwrap_or(base);
+                format!("{base}/v1/messages")
+            }
+            #[cfg(feature = "vertex")]
+            Endpoint::RawPrediction(address) => match self.delivery {
+                Delivery::Streamed => address.of(model, "streamRawPredict"),
+                Delivery::Whole => address.of(model, "rawPredict"),
+            },
+        }
     }
 
     fn headers(&self) -> Vec<(&'static str, String)> {
@@ -179,8 +223,10 @@ impl AnthropicMessages {
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("accept", accept.to_owned()),
-            ("anthropic-version", "2023-06-01".to_owned()),
         ];
+        if self.endpoint.version_in_body().is_none() {
+            headers.push(("anthropic-version", "2023-06-01".to_owned()));
+        }
         if !self.betas.is_empty() {
             headers.push(("anthropic-beta", self.betas.join(",")));
         }
@@ -200,7 +246,7 @@ impl Wire for AnthropicMessages {
         let (body, losses) = self.body(request)?;
         let request = HttpRequest {
             method: "POST",
-            url: self.url(),
+            url: self.url(&request.model),
             headers: self.headers(),
             body,
         };
@@ -219,7 +265,12 @@ impl Wire for AnthropicMessages {
         secret: &Secret,
         _at: SystemTime,
     ) -> Result<Vec<SecretHeader>, CredentialError> {
-        let header = secret.header(PROTOCOL, KeyHeader::Named("x-api-key"))?;
+        let name = match &self.endpoint {
+            Endpoint::Messages(_) => "x-api-key",
+            #[cfg(feature = "vertex")]
+            Endpoint::RawPrediction(_) => "x-goog-api-key",
+        };
+        let header = secret.header(PROTOCOL, KeyHeader::Named(name))?;
         Ok(vec![header])
     }
 }

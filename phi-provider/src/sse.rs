@@ -47,7 +47,7 @@ struct Fields {
 }
 
 /// The fields of one event that stand in the piece at hand.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Borrowed<'b> {
     name: Option<&'b [u8]>,
     data: Option<&'b [u8]>,

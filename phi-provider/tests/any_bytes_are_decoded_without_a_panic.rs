@@ -2,6 +2,7 @@
 #![cfg(any(
     feature = "anthropic",
     feature = "cohere",
+    feature = "gemini",
     feature = "ollama",
     feature = "openai-chat"
 ))]
@@ -22,6 +23,8 @@ fn wires() -> Vec<Box<dyn Wire>> {
         Box::new(phi_provider::CohereChat::new()),
         #[cfg(feature = "ollama")]
         Box::new(phi_provider::OllamaChat::default()),
+        #[cfg(feature = "gemini")]
+        Box::new(phi_provider::gemini::Gemini::new()),
         #[cfg(feature = "openai-chat")]
         Box::new(phi_provider::openai_chat::OpenAiChat::new(
             "http://localhost",
@@ -114,6 +117,11 @@ const FRAGMENTS: &[&str] = &[
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "\"candidates\":[",
+    "\"parts\":[{\"functionCall\":{\"partialArgs\":[{\"jsonPath\":\"$.a[1]\"}]}}]",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\",\"thoughtSignature\":\"s\"},{\"thought\":true}]}}]}\n\n",
+    "data: {\"candidates\":[{\"content\":{\"parts\":[{\"functionCall\":{\"name\":\"f\",\"willContinue\":true}},{\"odd\":1}]}}]}\n\n",
+    "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\"}]},\"finishReason\":\"STOP\"}]}",
     "data: {\"type\":\"content-start\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\"\"}}}}\n\n",
     "data: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"text\":\"a\"}}}}\n\n",
     "data: {\"type\":\"content-delta\",\"index\":0,\"delta\":{\"message\":{\"content\":{\"thinking\":\"b\"}}}}\n\n",
@@ -143,6 +151,7 @@ fn recordings() -> &'static [Vec<u8>] {
         for dir in [
             "anthropic",
             "cohere",
+            "google",
             "mistral",
             "ollama",
             "openai",

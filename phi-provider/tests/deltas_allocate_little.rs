@@ -5,6 +5,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the tests say what they counted")]
 
+use phi_provider::gemini::Gemini;
 use phi_provider::openai_chat::OpenAiChat;
 use phi_provider::{AnthropicMessages, CohereChat, OllamaChat, ResponseHead, Wire};
 
@@ -44,7 +45,7 @@ fn allocations(wire: &dyn Wire, before: &str, event: &str) -> u64 {
 
 #[test]
 fn a_delta_of_text_costs_at_most_two_allocations() {
-    let wires: [(Box<dyn Wire>, &str, &str); 4] = [
+    let wires: [(Box<dyn Wire>, &str, &str); 5] = [
         (
             Box::new(AnthropicMessages::new()),
             concat!(
@@ -66,6 +67,14 @@ fn a_delta_of_text_costs_at_most_two_allocations() {
             concat!(
                 r#"data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":" some\n text"},"logprobs":null,"finish_reason":null}]}"#,
                 "\n\n"
+            ),
+        ),
+        (
+            Box::new(Gemini::new()),
+            "",
+            concat!(
+                r#"data: {"candidates":[{"content":{"parts":[{"text":" some\n text"}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9},"modelVersion":"m","responseId":"r"}"#,
+                "\r\n\r\n"
             ),
         ),
         (

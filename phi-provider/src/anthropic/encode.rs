@@ -45,7 +45,10 @@ impl AnthropicMessages {
             self.output_tokens_default,
         );
         let mut body = Object::default();
-        body.set("model", Value::from(&*request.model).to_string());
+        match self.endpoint.version_in_body() {
+            Some(version) => body.set("anthropic_version", Value::from(version).to_string()),
+            None => body.set("model", Value::from(&*request.model).to_string()),
+        }
         body.set("max_tokens", fields.max_tokens.to_string());
         if self.delivery == Delivery::Streamed {
             body.set("stream", "true");

@@ -49,11 +49,12 @@ impl Address {
     }
 }
 
-/// Appends a segment of a path; all but the unreserved characters (RFC 3986) are encoded.
+/// Appends a segment of a path; all but the unreserved characters (RFC 3986) and the `@` before the
+/// version of a model are encoded.
 pub(crate) fn push_segment(url: &mut String, segment: &str) {
     for byte in segment.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => {
                 url.push(char::from(byte));
             }
             _ => {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::chunk::{Candidate, Chunk, Feedback, UsageMetadata};
 use super::finish::Word;
-use super::parts::{Parts, Standing};
+use super::parts::{Parts, Standing, compact};
 use crate::body::{Fault, Framing, Protocol, is_stated};
 use crate::lenient::{Object, repairs};
 use crate::sse::StreamEvent;
@@ -186,7 +186,7 @@ impl Reader {
         ];
         for (aside, value) in self.asides.iter_mut().zip(beside) {
             let stated = value.filter(|value| !matches!(value.get(), "null" | "{}"));
-            let stated = stated.and_then(|value| RawJson::parse(value.get()).ok());
+            let stated = stated.and_then(|value| RawJson::parse(&compact(value.get())).ok());
             *aside = stated.or_else(|| aside.take());
         }
         let word = candidate.finish_reason.as_str();

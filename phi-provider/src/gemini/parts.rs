@@ -253,8 +253,25 @@ fn arguments(args: &RawValue) -> String {
     match args.get() {
         "null" => String::new(),
         text if text.starts_with('"') => serde_json::from_str(text).unwrap_or_default(),
-        object => object.to_owned(),
+        object => compact(object).into_owned(),
     }
+}
+
+/// Leaves out the white space between tokens: whole answers come with line ends and indentation.
+pub(super) fn compact(json: &str) -> Cow<'_, str> {
+    if !json.contains('\n') {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len());
+    let (mut in_text, mut escaped) = (false, false);
+    for c in json.chars() {
+        if in_text || !c.is_ascii_whitespace() {
+            out.push(c);
+        }
+        in_text ^= c == '"' && !escaped;
+        escaped = in_text && c == '\\' && !escaped;
+    }
+    Cow::Owned(out)
 }
 
 /// Collects what stands beside a text or a call.
@@ -300,6 +317,6 @@ fn push_fields(json: &mut String, fields: &[(Cow<'_, str>, &RawValue)]) {
         }
         push_string(json, name);
         json.push(':');
-        json.push_str(value.get());
+        json.push_str(&compact(value.get()));
     }
 }
