@@ -58,6 +58,8 @@ mod cohere;
 mod credential;
 #[cfg(feature = "wires")]
 mod error_body;
+#[cfg(any(feature = "cohere", feature = "ollama", feature = "openai-chat"))]
+mod function_tool;
 #[cfg(feature = "gemini")]
 pub mod gemini;
 #[cfg(feature = "transport")]
@@ -103,11 +105,12 @@ mod ollama;
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
-<<<<<<< Updated upstream
-#[cfg(any(feature = "bedrock", feature = "cohere", feature = "ollama"))]
-=======
-#[cfg(any(feature = "cohere", feature = "ollama", feature = "openai-chat"))]
->>>>>>> Stashed changes
+#[cfg(any(
+    feature = "bedrock",
+    feature = "cohere",
+    feature = "ollama",
+    feature = "openai-chat"
+))]
 mod request_body;
 #[cfg(feature = "wires")]
 mod retry_after;
@@ -136,9 +139,7 @@ pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
 #[cfg(feature = "credential-command")]
 pub use http_command::SecretCommand;
 #[cfg(feature = "transport")]
-pub use http_credential::{
-    Credential, CredentialSource, Environment, IssuedSecret, SharedSource,
-};
+pub use http_credential::{Credential, CredentialSource, Environment, IssuedSecret, SharedSource};
 #[cfg(feature = "transport")]
 pub use http_losses::LossDecision;
 #[cfg(feature = "transport")]

@@ -12,8 +12,9 @@ use super::quirks::{
     ForcedTools, OptionField, OutputForm, OutputLimit, PromptCache, Quirks, ReasoningFormat,
     ReasoningOff, ReasoningSwitch, Sampling, StreamUsage, StrictTools, ToolsForHistory,
 };
+use crate::function_tool::FunctionTool;
 use crate::object::Object;
-use crate::request_body::{FunctionTool, add, add_some};
+use crate::request_body::{add, add_some};
 use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION, SchemaRule, sanitise};
 use crate::surrogates::without_lone_surrogates;
 use crate::wire::{Delivery, EncodeError};
