@@ -259,7 +259,8 @@ impl<'de, C: Default + Extend<T>, T: Deserialize<'de>> Visitor<'de> for Items<C,
     feature = "bedrock",
     feature = "cohere",
     feature = "gemini",
-    feature = "ollama"
+    feature = "ollama",
+    feature = "openai-responses"
 ))]
 pub(crate) fn repairs(json: &str) -> impl Iterator<Item = String> {
     let whole = crate::surrogates::without_lone_surrogates(json).into_owned();

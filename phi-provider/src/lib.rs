@@ -43,7 +43,7 @@
 mod anthropic;
 #[cfg(feature = "bedrock")]
 mod aws_event_stream;
-#[cfg(feature = "openai-chat")]
+#[cfg(any(feature = "openai-chat", feature = "openai-responses"))]
 mod azure;
 #[cfg(feature = "bedrock")]
 pub mod bedrock;
@@ -91,7 +91,8 @@ mod json_items;
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
-    feature = "openai-chat"
+    feature = "openai-chat",
+    feature = "openai-responses"
 ))]
 mod lenient;
 mod limits;
@@ -109,7 +110,8 @@ pub mod openai_responses;
     feature = "bedrock",
     feature = "cohere",
     feature = "ollama",
-    feature = "openai-chat"
+    feature = "openai-chat",
+    feature = "openai-responses"
 ))]
 mod request_body;
 #[cfg(feature = "wires")]
@@ -131,6 +133,8 @@ mod wire;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnswerForm, AnthropicMessages, CacheBreakpoints, UnsignedThinking};
+#[cfg(any(feature = "openai-chat", feature = "openai-responses"))]
+pub use azure::Azure;
 #[cfg(feature = "bedrock")]
 pub use bedrock::{BedrockConverse, CachePoints, ModelFamily, StructuredOutput};
 #[cfg(feature = "cohere")]

@@ -9,7 +9,8 @@
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
-    feature = "openai-chat"
+    feature = "openai-chat",
+    feature = "openai-responses"
 ))]
 #![expect(
     clippy::unwrap_used,
@@ -42,4 +43,8 @@ mod laws;
 mod ollama;
 #[cfg(feature = "openai-chat")]
 mod openai_chat;
+#[cfg(feature = "openai-responses")]
+mod openai_responses;
+#[cfg(feature = "openai-responses")]
+mod openai_responses_requests;
 mod pairs;
