@@ -1,11 +1,14 @@
 //! The chain of stored lines: JSON, one event each, that ends in a checksum over the line before.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use phi_types::{Event, LoopId, SessionId};
 use serde::Serialize;
 
+use crate::blob::{self, BLOB_BYTES_MIN, Blob, BlobSource};
 use crate::error::{BadLine, SeqGap, StoreError};
+use crate::redact::Redactor;
 
 /// The longest line that is written or read, in bytes.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
@@ -15,6 +18,33 @@ const MARK: &[u8] = br#","crc":""#;
 /// What follows them.
 const END: &[u8] = br#""}"#;
 const SUFFIX_LEN: usize = MARK.len() + 8 + END.len();
+
+/// What is done to an event on its way into a line.
+#[derive(Debug, Clone)]
+pub struct LineRules {
+    /// How long a string is, as JSON and in bytes, to be kept beside the log.
+    pub blob_bytes_min: usize,
+    /// What keeps secrets out.
+    pub redactor: Arc<Redactor>,
+}
+
+impl Default for LineRules {
+    fn default() -> Self {
+        Self {
+            blob_bytes_min: BLOB_BYTES_MIN,
+            redactor: Arc::new(Redactor::new()),
+        }
+    }
+}
+
+/// Lines that were encoded and wait to be written.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    /// The lines, each with its line end.
+    pub lines: Vec<u8>,
+    /// What was taken out of them, to be kept before they are.
+    pub blobs: Vec<Blob>,
+}
 
 /// Where a log stands: the newest position, its checksum, and the newest `seq` of each stream.
 ///
@@ -58,16 +88,23 @@ impl Chain {
         }
     }
 
-    /// Encodes a batch as lines at the end of a buffer, whole or not at all.
+    /// Encodes a batch as further lines, whole or not at all.
     ///
     /// # Errors
     /// [`StoreError::OtherSession`], [`StoreError::Sequence`], [`StoreError::TooLarge`] or
-    /// [`StoreError::Encode`]; buffer and chain stay as they were.
-    pub fn encode(&mut self, events: &[Event], buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-        let (start, checksum) = (buffer.len(), self.checksum);
+    /// [`StoreError::Encode`]; lines, blobs and chain stay as they were.
+    pub fn encode(
+        &mut self,
+        events: &[Event],
+        rules: &LineRules,
+        encoded: &mut Encoded,
+    ) -> Result<(), StoreError> {
+        let (start, checksum) = (encoded.lines.len(), self.checksum);
+        let blobs = encoded.blobs.len();
         for (done, event) in events.iter().enumerate() {
-            if let Err(error) = self.encode_one(event, buffer) {
-                buffer.truncate(start);
+            if let Err(error) = self.encode_one(event, rules, encoded) {
+                encoded.lines.truncate(start);
+                encoded.blobs.truncate(blobs);
                 self.checksum = checksum;
                 for event in events.iter().take(done).rev() {
                     self.streams.take_back(event);
@@ -79,7 +116,12 @@ impl Chain {
         Ok(())
     }
 
-    fn encode_one(&mut self, event: &Event, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+    fn encode_one(
+        &mut self,
+        event: &Event,
+        rules: &LineRules,
+        encoded: &mut Encoded,
+    ) -> Result<(), StoreError> {
         if event.session != self.session {
             let (expected, found) = (self.session.clone(), event.session.clone());
             return Err(StoreError::OtherSession { expected, found });
@@ -89,7 +131,12 @@ impl Chain {
             source,
         };
         self.streams.accept(event).map_err(gap)?;
-        match push_line(event, self.checksum, buffer) {
+        let Encoded { lines, blobs } = encoded;
+        let shape = |lines: &mut Vec<u8>, start| {
+            rules.redactor.redact(lines, start);
+            blob::cut(lines, start, rules.blob_bytes_min, blobs);
+        };
+        match push_shaped(event, self.checksum, lines, shape) {
             Ok(checksum) => {
                 self.checksum = checksum;
                 self.position += 1;
@@ -102,16 +149,31 @@ impl Chain {
         }
     }
 
-    /// Takes the next line, without its line end, and reads its event.
+    /// Takes the next line, without its line end, and reads its event with its blobs.
     ///
     /// # Errors
     /// [`BadLine`]; the chain stays as it was.
-    pub fn read(&mut self, line: &[u8]) -> Result<Event, BadLine> {
+    pub fn read(&mut self, line: &[u8], blobs: &dyn BlobSource) -> Result<Event, BadLine> {
         let checksum = check_line(line, self.checksum)?;
-        let event: Event = serde_json::from_slice(line).map_err(|error| BadLine::NotReadable {
-            expected: "event",
-            reason: error.to_string(),
-        })?;
+        let content = content_of(line);
+        let event = match blob::join(content, blobs)? {
+            Some(whole) => parse_event(&whole),
+            None => parse_event(line),
+        };
+        self.take(event?, checksum)
+    }
+
+    /// Takes the next line, without its line end, and reads its event with empty strings in the
+    /// place of its blobs.
+    ///
+    /// # Errors
+    /// [`BadLine`]; the chain stays as it was.
+    pub fn read_outline(&mut self, line: &[u8]) -> Result<Event, BadLine> {
+        let checksum = check_line(line, self.checksum)?;
+        self.take(parse_event(line)?, checksum)
+    }
+
+    fn take(&mut self, event: Event, checksum: u32) -> Result<Event, BadLine> {
         if event.session != self.session {
             return Err(BadLine::OtherSession {
                 found: event.session,
@@ -137,8 +199,19 @@ impl Chain {
         Ok(())
     }
 
-    /// Goes on after a header line, which has a checksum but no position.
-    pub(crate) fn pass_header(&mut self, checksum: u32) {
+    /// Takes the content of the next line as another store has it and writes the line anew; it is
+    /// the same one where the line before it is.
+    pub(crate) fn adopt(&mut self, line: &[u8], lines: &mut Vec<u8>) -> Result<Event, BadLine> {
+        let content = content_of(line);
+        let checksum = checksum_of(self.checksum, content);
+        let event = self.take(parse_event(line)?, checksum)?;
+        lines.extend_from_slice(content);
+        push_end(checksum, lines);
+        Ok(event)
+    }
+
+    /// Sets the checksum that the next line follows.
+    pub(crate) fn set_checksum(&mut self, checksum: u32) {
         self.checksum = checksum;
     }
 
@@ -242,12 +315,35 @@ impl LineFault {
     }
 }
 
+/// Reads the event of a line that is whole.
+fn parse_event(line: &[u8]) -> Result<Event, BadLine> {
+    serde_json::from_slice(line).map_err(|error| BadLine::NotReadable {
+        expected: "event",
+        reason: error.to_string(),
+    })
+}
+
+/// Returns what the checksum of a line covers.
+pub(crate) fn content_of(line: &[u8]) -> &[u8] {
+    split_line(line).map_or(&[], |(content, _)| content)
+}
+
 /// Writes a value, which must encode as an object with a key, as one line; returns its checksum.
 /// On a fault the buffer is as it was.
 pub(crate) fn push_line<T: Serialize>(
     value: &T,
     previous: u32,
     buffer: &mut Vec<u8>,
+) -> Result<u32, LineFault> {
+    push_shaped(value, previous, buffer, |_, _| {})
+}
+
+/// Writes a line like [`push_line`]; `shape` may change the object, which begins where it is told.
+fn push_shaped<T: Serialize>(
+    value: &T,
+    previous: u32,
+    buffer: &mut Vec<u8>,
+    shape: impl FnOnce(&mut Vec<u8>, usize),
 ) -> Result<u32, LineFault> {
     let start = buffer.len();
     let fault = |buffer: &mut Vec<u8>, fault| {
@@ -260,7 +356,7 @@ pub(crate) fn push_line<T: Serialize>(
     let written = buffer.get(start..).unwrap_or_default();
     let (bytes, is_line) = (
         written.len(),
-        !written.contains(&b'\n') && written.ends_with(b"}"),
+        memchr::memchr(b'\n', written).is_none() && written.ends_with(b"}"),
     );
     if !is_line {
         use serde::ser::Error as _;
@@ -270,13 +366,19 @@ pub(crate) fn push_line<T: Serialize>(
     if bytes + SUFFIX_LEN > LINE_BYTES_MAX {
         return fault(buffer, LineFault::TooLarge(bytes + SUFFIX_LEN));
     }
+    shape(buffer, start);
     buffer.pop();
     let checksum = checksum_of(previous, buffer.get(start..).unwrap_or_default());
+    push_end(checksum, buffer);
+    Ok(checksum)
+}
+
+/// Ends a line after what its checksum covers.
+fn push_end(checksum: u32, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(MARK);
     buffer.extend_from_slice(&hex_of(checksum));
     buffer.extend_from_slice(END);
     buffer.push(b'\n');
-    Ok(checksum)
 }
 
 /// Checks a line without its line end; returns its checksum.

@@ -417,4 +417,19 @@ mod tests {
             store(make).await;
         }
     }
+
+    #[cfg(feature = "sqlite")]
+    #[tokio::test]
+    async fn the_store_in_a_database_keeps_the_contract_under_every_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = Cell::new(0);
+        for sync in [SyncPolicy::Effect, SyncPolicy::Turn, SyncPolicy::Never] {
+            store(|| {
+                count.set(count.get() + 1);
+                let root = folder.path().join(count.get().to_string());
+                crate::SqliteStore::new(root.join("not_yet/sessions.db")).with_sync(sync)
+            })
+            .await;
+        }
+    }
 }

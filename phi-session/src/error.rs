@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use phi_types::{LoopId, SessionId};
 
+use crate::blob::BlobId;
 use crate::recorder::IllegalSequence;
 
 /// Says why a store did not do what it was asked.
@@ -28,6 +29,40 @@ pub enum StoreError {
     Exists {
         /// The session.
         session: SessionId,
+    },
+    /// Forks of the session read their past from it.
+    #[error(
+        "delete session `{session}`: {} read their past from it; delete them first",
+        session_names(.forks)
+    )]
+    HasForks {
+        /// The session.
+        session: SessionId,
+        /// Its forks.
+        forks: Vec<SessionId>,
+    },
+    /// The session has no such position.
+    #[error("fork session `{session}` at position {position}: it has positions 1 to {newest}")]
+    NoSuchPosition {
+        /// The session.
+        session: SessionId,
+        /// The position that was asked for.
+        position: u64,
+        /// The newest one that can be read.
+        newest: u64,
+    },
+    /// A fork and the session that it was forked from do not fit.
+    #[error(
+        "read session `{session}`: it was forked from `{parent}` at position {position}, where \
+             that session has another event; put the right one back"
+    )]
+    OtherParent {
+        /// The fork.
+        session: SessionId,
+        /// The session that it names.
+        parent: SessionId,
+        /// The last position that both share.
+        position: u64,
     },
     /// Another writer has the session open.
     #[error("lock session `{session}`: {} has it open; wait until it ends", owner_name(*.owner))]
@@ -212,6 +247,26 @@ pub enum BadLine {
     /// The event does not follow the one before it.
     #[error("{0}")]
     Sequence(SeqGap),
+    /// A long string of the event is not where it was kept.
+    #[error("its blob `{id}` is missing")]
+    MissingBlob {
+        /// The blob.
+        id: BlobId,
+    },
+    /// A long string of the event is not what was kept.
+    #[error("its blob `{id}` is not what was written")]
+    AlteredBlob {
+        /// The blob.
+        id: BlobId,
+    },
+    /// A long string of the event cannot be read.
+    #[error("its blob `{id}` cannot be read: {reason}")]
+    UnreadableBlob {
+        /// The blob.
+        id: BlobId,
+        /// Why not.
+        reason: String,
+    },
     /// The header does not fit the file's name or the segment before it.
     #[error("the header says {found} where {expected} is right")]
     Header {
@@ -239,6 +294,11 @@ fn owner_name(owner: Option<u32>) -> String {
         || "another process".to_owned(),
         |pid| format!("process {pid}"),
     )
+}
+
+fn session_names(sessions: &[SessionId]) -> String {
+    let names: Vec<String> = sessions.iter().map(|it| format!("`{it}`")).collect();
+    names.join(", ")
 }
 
 fn stream_name(loop_id: Option<&LoopId>) -> String {

@@ -3,7 +3,7 @@
 //! A [`Store`] keeps one log for each session and lets one writer in; the writer is the
 //! [`phi_types::Journal`] of a loop. A [`SessionRecorder`] folds the events into a [`Session`]: its
 //! loops, turns, tool calls, status and usage. [`JsonlStore`] is the store on files, [`MemoryStore`]
-//! the one in memory.
+//! the one in memory, and `SqliteStore` (feature `sqlite`) the one in a database.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,22 +20,37 @@
 //! # Ok(()) }
 //! ```
 
+mod blob;
 mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
+mod files;
+mod fork;
+mod import;
 mod jsonl;
+mod lock;
 mod loop_fold;
 mod memory;
 mod read;
 mod record;
 mod recorder;
+mod redact;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod summary;
+mod summary_fold;
+mod sync;
+mod verify;
 
-pub use chain::{Chain, LINE_BYTES_MAX};
+pub use blob::{BLOB_BYTES_MIN, Blob, BlobId, BlobSource, NoBlobId};
+pub use chain::{Chain, Encoded, LINE_BYTES_MAX, LineRules};
 pub use error::{BadLine, SeqGap, StoreError};
-pub use jsonl::{JsonlStore, LOG_FORMAT, SyncPolicy};
+pub use jsonl::{JsonlStore, LOG_FORMAT};
 pub use memory::MemoryStore;
 pub use read::{load, read_events};
 pub use record::{
@@ -43,5 +58,10 @@ pub use record::{
     Notice, NoticeKind, Recovery, Session, Turn,
 };
 pub use recorder::{IllegalSequence, Recorded, SessionRecorder};
+pub use redact::{Redactor, ShortSecret};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use store::{Listed, SessionReader, SessionWriter, Store, StoredEvent, StoredLine};
 pub use summary::{SessionFilter, SessionSummary, Status};
+pub use sync::SyncPolicy;
+pub use verify::{Verification, verify};

@@ -8,11 +8,8 @@ use std::path::Path;
 use phi_types::SessionId;
 use rustix::fs::{FlockOperation, flock};
 
-use super::segment::{self, io_error};
 use crate::error::StoreError;
-
-/// The name of the lock file in a session's folder.
-pub(super) const LOCK: &str = "lock";
+use crate::files::{io_error, open_lock};
 
 /// How often the lock file may be exchanged under our hands before we give up.
 const TRIES: u32 = 16;
@@ -21,16 +18,15 @@ const TRIES: u32 = 16;
 ///
 /// The operating system takes the lock back when the process ends, however it ends.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     file: File,
 }
 
 impl Lock {
-    /// Takes the lock, or says at once who has it.
-    pub(super) fn take(folder: &Path, session: &SessionId) -> Result<Self, StoreError> {
-        let path = folder.join(LOCK);
+    /// Takes the lock that a file stands for, or says at once who has it.
+    pub(crate) fn take(path: &Path, session: &SessionId) -> Result<Self, StoreError> {
         for _ in 0..TRIES {
-            let file = segment::open_lock(&path)?;
+            let file = open_lock(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -40,15 +36,15 @@ impl Lock {
                         owner,
                     });
                 }
-                Err(errno) => return Err(io_error("lock", &path)(errno.into())),
+                Err(errno) => return Err(io_error("lock", path)(errno.into())),
             }
             // Between open and lock a deleter may have removed the file: then it guards nothing.
-            if is_at(&file, &path) {
+            if is_at(&file, path) {
                 // The same length each time: to cut the file first would make some file systems
                 // write it to the disk at once.
                 let owner = format!("{:010}\n", std::process::id());
                 let written = file.write_all_at(owner.as_bytes(), 0);
-                written.map_err(io_error("write", &path))?;
+                written.map_err(io_error("write", path))?;
                 return Ok(Self { file });
             }
         }
@@ -57,6 +53,15 @@ impl Lock {
             owner: None,
         })
     }
+}
+
+/// Takes the lock under which sessions are forked and deleted, and waits for it: whoever has it reads
+/// and writes a few short files.
+pub(crate) fn take_family_lock(path: &Path) -> Result<File, StoreError> {
+    let file = open_lock(path)?;
+    let taken = flock(&file, FlockOperation::LockExclusive);
+    taken.map_err(|errno| io_error("lock", path)(errno.into()))?;
+    Ok(file)
 }
 
 /// A process that is being started at this moment has a copy of the open file until it runs its own

@@ -264,8 +264,14 @@ impl SessionRecorder {
                 known: FORMAT,
             });
         }
-        if event.seq != 1 {
+        // A fork starts where the events that it shares with its parent end.
+        let is_fork = started.forked_from.is_some() && self.session.created_at.is_some();
+        if event.seq != 1 && !is_fork {
             return Err(IllegalSequence::SessionStartedTwice);
+        }
+        if is_fork {
+            self.session.created_at = None;
+            self.session.ended_at = None;
         }
         self.session.agent.clone_from(&started.agent);
         self.session.spawned_by.clone_from(&started.spawned_by);

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use phi_types::{Event, EventKind, Journal, JournalError, SessionId, SessionStarted};
+use phi_types::{Event, EventKind, ForkedFrom, Journal, JournalError, SessionId, SessionStarted};
 
+use crate::blob::BlobId;
 use crate::error::StoreError;
 use crate::summary::{SessionFilter, SessionSummary};
+use crate::verify::Verification;
 
 /// Where the logs of sessions are kept: one log and at most one writer for each session.
 ///
@@ -61,15 +63,67 @@ pub trait Store: Send + Sync {
     /// Lists sessions in the order of their ids. A session that cannot be read is listed with the
     /// reason, whatever the filter says.
     ///
+    /// What a list shows is kept beside the log and only ever brought up to date, so that a list does
+    /// not read logs that it has read before. It can be removed at any time.
+    ///
     /// # Errors
     /// What the store met. A store that nobody has written to is empty.
     async fn list(&self, filter: &SessionFilter) -> Result<Vec<Listed>, StoreError>;
 
-    /// Deletes a session.
+    /// Deletes a session with everything that is kept beside its log.
     ///
     /// # Errors
-    /// [`StoreError::Unknown`], [`StoreError::Locked`] while a writer lives, or what the store met.
+    /// [`StoreError::Unknown`], [`StoreError::Locked`] while a writer lives,
+    /// [`StoreError::HasForks`] while others read their past from it, or what the store met.
     async fn delete(&self, session: &SessionId) -> Result<(), StoreError>;
+
+    /// Creates a session that shares the past of another one up to a position, and opens it.
+    ///
+    /// Nothing is copied: the fork's log begins with its [`EventKind::SessionStarted`] at the next
+    /// position, and what is before is read from the parent, as events of the fork. The parent may
+    /// be open meanwhile. What was under way at that position is settled by whoever resumes the fork.
+    ///
+    /// # Errors
+    /// Those of [`Store::create`] for the fork and of [`Store::reader`] for the parent, and
+    /// [`StoreError::NoSuchPosition`].
+    async fn fork(
+        &self,
+        parent: &SessionId,
+        position: u64,
+        fork: &SessionId,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<dyn SessionWriter>, StoreError>;
+
+    /// Returns where a session was forked from.
+    ///
+    /// # Errors
+    /// Those of [`Store::reader`].
+    async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError>;
+
+    /// Copies a session from another store: the same events, and for logs of the newest format the
+    /// same lines, byte for byte. The parent of a fork has to be there already. Returns its newest
+    /// position.
+    ///
+    /// A crash in between leaves either the whole session or none that [`Store::open`] finds.
+    ///
+    /// # Errors
+    /// Those of [`Store::create`] here and of [`Store::reader`] there, and
+    /// [`StoreError::OtherParent`].
+    async fn import(&self, session: &SessionId, from: &dyn Store) -> Result<u64, StoreError>;
+
+    /// Returns a long string that is kept beside the log, as it stands in JSON; `None` where there is
+    /// none of that name. Readers put them back into events on their own.
+    ///
+    /// # Errors
+    /// What the store met.
+    async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Reads everything of a session and reports what is wrong; [`crate::verify`] does most of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], [`StoreError::Empty`] and what kept the store from looking. What is
+    /// wrong with the log is no error but in the report.
+    async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError>;
 
     /// Opens a session for writing, and creates it where there is none.
     ///
@@ -166,7 +220,8 @@ pub trait SessionReader: fmt::Debug + Send {
     /// again on each further call.
     async fn events(&mut self, max: usize) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Reads up to `max` lines as they are stored, checked like events.
+    /// Reads up to `max` lines as they are stored, checked like events. Long strings that are kept
+    /// beside the log are not in them.
     ///
     /// # Errors
     /// Those of [`SessionReader::events`].

@@ -107,6 +107,11 @@ impl Lines {
         &self.line
     }
 
+    /// Returns where the next line begins.
+    pub(super) fn end(&self) -> u64 {
+        self.next
+    }
+
     /// Returns where the line that was read last begins.
     pub(super) fn start(&self) -> u64 {
         self.start

@@ -1,7 +1,11 @@
 //! The store on files: one folder for each session, lines of JSON in segments.
 
+mod blobs;
+mod cache;
+#[cfg(test)]
+mod fault_tests;
+mod import;
 mod lines;
-mod lock;
 mod open;
 mod reader;
 mod segment;
@@ -12,29 +16,25 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use phi_types::{SessionId, SessionStarted};
+use phi_types::{ForkedFrom, SessionId, SessionStarted};
 
+use crate::blob::BlobId;
+use crate::chain::LineRules;
+use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::read::load_from;
+use crate::files::make_folder;
+use crate::fork::{ForkReader, fork_point};
+use crate::lock::take_family_lock;
+use crate::redact::Redactor;
 use crate::store::{Listed, SessionReader, SessionWriter, Store};
-use crate::summary::SessionFilter;
+use crate::summary::{SessionFilter, SessionSummary};
+use crate::sync::SyncPolicy;
+use crate::verify::{Verification, verify};
+use blobs::Blobs;
+use open::Begin;
 use reader::JsonlReader;
 
 pub use segment::LOG_FORMAT;
-
-/// When a log is forced to the disk. Whatever the policy, what was acknowledged survives the end of
-/// the process, also by `kill -9`; the policies differ in what a loss of power may take.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum SyncPolicy {
-    /// Before a tool call starts that must not run twice, and after its result. The only policy
-    /// under which such a call is never repeated after a loss of power.
-    #[default]
-    Effect,
-    /// When a turn, a loop or the session ends.
-    Turn,
-    /// When the caller asks for it, and at no other time: not even a new file is.
-    Never,
-}
 
 /// How large a segment grows before the next one begins, unless said otherwise.
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
@@ -48,15 +48,17 @@ pub struct JsonlStore {
     settings: Settings,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Settings {
     sync: SyncPolicy,
     segment_bytes_max: u64,
+    rules: LineRules,
+    disk: Disk,
 }
 
 impl Settings {
     /// Says whether new, moved and full files are forced to the disk.
-    fn syncs_files(self) -> bool {
+    fn syncs_files(&self) -> bool {
         self.sync != SyncPolicy::Never
     }
 }
@@ -68,6 +70,8 @@ impl JsonlStore {
         let settings = Settings {
             sync: SyncPolicy::default(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            rules: LineRules::default(),
+            disk: Disk::default(),
         };
         Self {
             root: root.into(),
@@ -89,6 +93,20 @@ impl JsonlStore {
         self
     }
 
+    /// Chooses how long a string is, as JSON and in bytes, to be kept beside the log.
+    #[must_use]
+    pub fn with_blob_bytes_min(mut self, min: usize) -> Self {
+        self.settings.rules.blob_bytes_min = min;
+        self
+    }
+
+    /// Chooses what keeps secrets out of logs; [`Redactor::new`] unless said otherwise.
+    #[must_use]
+    pub fn with_redactor(mut self, redactor: Redactor) -> Self {
+        self.settings.rules.redactor = Arc::new(redactor);
+        self
+    }
+
     /// Returns the folder.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -99,16 +117,29 @@ impl JsonlStore {
         self.root.join(session.as_str())
     }
 
-    async fn summarise(&self, session: &SessionId) -> Listed {
-        let summary = match JsonlReader::open(self.folder(session), session, 1) {
-            Ok(mut reader) => load_from(&mut reader, session).await,
-            Err(error) => Err(error),
-        };
-        let summary = summary.map(|recorder| recorder.session().summary());
-        Listed {
-            session: session.clone(),
-            summary,
+    async fn summarise(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
+        let origin = open::forked_from(&self.folder(session), session)?;
+        cache::summary(self, session, origin).await
+    }
+
+    /// Keeps others from forking and deleting sessions while it is held.
+    fn family_lock(&self) -> Result<std::fs::File, StoreError> {
+        make_folder(&self.root)?;
+        // No session has a name with a dot.
+        take_family_lock(&self.root.join("forks.lock"))
+    }
+
+    /// Lists the sessions that read their past from one.
+    fn forks_of(&self, parent: &SessionId) -> Result<Vec<SessionId>, StoreError> {
+        let mut forks = Vec::new();
+        for session in segment::sessions(&self.root)? {
+            match open::forked_from(&self.folder(&session), &session) {
+                Ok(Some(origin)) if origin.session == *parent => forks.push(session),
+                // What cannot be read names no parent.
+                Ok(_) | Err(_) => {}
+            }
         }
+        Ok(forks)
     }
 }
 
@@ -120,15 +151,10 @@ impl Store for JsonlStore {
         started: SessionStarted,
         now: DateTime<Utc>,
     ) -> Result<Arc<dyn SessionWriter>, StoreError> {
-        segment::make_folder(&self.root)?;
-        let folder = self.folder(session);
-        Ok(Arc::new(open::create(
-            &folder,
-            session,
-            started,
-            now,
-            self.settings,
-        )?))
+        make_folder(&self.root)?;
+        let begin = Begin::new(session, started, now);
+        let created = open::create(&self.folder(session), begin, self.settings.clone());
+        Ok(Arc::new(created?))
     }
 
     async fn open(
@@ -140,7 +166,7 @@ impl Store for JsonlStore {
             &self.folder(session),
             session,
             now,
-            self.settings,
+            self.settings.clone(),
         )?))
     }
 
@@ -149,11 +175,13 @@ impl Store for JsonlStore {
         session: &SessionId,
         from: u64,
     ) -> Result<Box<dyn SessionReader>, StoreError> {
-        Ok(Box::new(JsonlReader::open(
-            self.folder(session),
-            session,
-            from,
-        )?))
+        let origin = open::forked_from(&self.folder(session), session)?;
+        let first = origin.as_ref().map_or(1, |origin| origin.position + 1);
+        let own = JsonlReader::open(self.folder(session), session, from.max(first))?;
+        match origin {
+            None => Ok(Box::new(own)),
+            Some(origin) => ForkReader::open(self, session, origin, from, Box::new(own)).await,
+        }
     }
 
     async fn list(&self, filter: &SessionFilter) -> Result<Vec<Listed>, StoreError> {
@@ -165,18 +193,61 @@ impl Store for JsonlStore {
             if filter.after.as_ref().is_some_and(|after| session <= *after) {
                 continue;
             }
-            let entry = self.summarise(&session).await;
-            match &entry.summary {
+            let summary = self.summarise(&session).await;
+            match &summary {
                 Ok(summary) if !filter.accepts(summary) => {}
                 // It was deleted meanwhile, or its creation has just begun.
-                Err(StoreError::Unknown { .. }) => {}
-                Ok(_) | Err(_) => listed.push(entry),
+                Err(StoreError::Unknown { session: unknown }) if *unknown == session => {}
+                Ok(_) | Err(_) => listed.push(Listed { session, summary }),
             }
         }
         Ok(listed)
     }
 
     async fn delete(&self, session: &SessionId) -> Result<(), StoreError> {
-        open::delete(&self.folder(session), session)
+        let folder = self.folder(session);
+        if !crate::files::is_folder(&folder)? {
+            let session = session.clone();
+            return Err(StoreError::Unknown { session });
+        }
+        let _family = self.family_lock()?;
+        let forks = self.forks_of(session)?;
+        if !forks.is_empty() {
+            let session = session.clone();
+            return Err(StoreError::HasForks { session, forks });
+        }
+        open::delete(&folder, session)
+    }
+
+    async fn fork(
+        &self,
+        parent: &SessionId,
+        position: u64,
+        fork: &SessionId,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<dyn SessionWriter>, StoreError> {
+        let point = fork_point(self, parent, position, fork, now).await?;
+        let _family = self.family_lock()?;
+        // It was there when its events were read; from here on nobody can delete it.
+        open::forked_from(&self.folder(parent), parent)?;
+        let begin = Begin::fork(point);
+        let created = open::create(&self.folder(fork), begin, self.settings.clone());
+        Ok(Arc::new(created?))
+    }
+
+    async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError> {
+        open::forked_from(&self.folder(session), session)
+    }
+
+    async fn import(&self, session: &SessionId, from: &dyn Store) -> Result<u64, StoreError> {
+        import::import(self, session, from).await
+    }
+
+    async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
+        Blobs::new(&self.folder(session)).read(id)
+    }
+
+    async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError> {
+        verify(self, session).await
     }
 }

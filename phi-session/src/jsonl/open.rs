@@ -5,18 +5,21 @@ use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use phi_types::{Event, EventKind, Recovered, SessionId, SessionStarted};
+use phi_types::{Event, EventKind, ForkedFrom, Recovered, SessionId, SessionStarted};
 
 use super::Settings;
+use super::blobs;
 use super::lines::{Found, Lines};
-use super::lock::Lock;
 use super::segment::{
-    self, Header, HeaderFault, LOG_FORMAT, io_error, is_folder, open_to_append, read_header,
-    segment_path, segments,
+    Header, HeaderFault, LOG_FORMAT, lock_path, read_header, segment_path, segments,
 };
-use super::writer::{JsonlWriter, OpenCalls, State, Tip};
+use super::writer::{JsonlWriter, State, Tip};
 use crate::chain::{Chain, LINE_BYTES_MAX};
 use crate::error::{BadLine, StoreError};
+use crate::files::{create_file, io_error, is_folder, make_folder, open_to_append, open_to_read};
+use crate::fork::ForkPoint;
+use crate::lock::Lock;
+use crate::sync::OpenCalls;
 
 /// A segment of which the header was read.
 pub(super) struct Segment {
@@ -25,12 +28,13 @@ pub(super) struct Segment {
     pub(super) chain: Chain,
     /// The checksum that the header follows.
     pub(super) previous: u32,
+    pub(super) header: Header,
 }
 
 /// How a segment begins.
 pub(super) enum Start {
     /// With a header.
-    Whole(Segment),
+    Whole(Box<Segment>),
     /// Its first writer never came to a whole line.
     Torn,
 }
@@ -46,7 +50,7 @@ pub(super) fn open_segment(
     let found = lines.next().map_err(io_error("read", path))?;
     let fault = match found {
         Found::Line => match read_header(lines.line(), session, first) {
-            Ok((header, checksum)) => return whole(lines, &header, checksum, path),
+            Ok((header, checksum)) => return whole(lines, header, checksum, path),
             Err(fault) => fault,
         },
         Found::Long => HeaderFault::Bad(BadLine::TooLong {
@@ -79,7 +83,7 @@ pub(super) fn open_segment(
 
 fn whole(
     mut lines: Lines,
-    header: &Header,
+    header: Header,
     checksum: u32,
     path: &Path,
 ) -> Result<Start, StoreError> {
@@ -88,7 +92,7 @@ fn whole(
         None | Some(0) => Chain::new(header.session.clone(), checksum),
         Some(before) => Chain::after(header.session.clone(), before, checksum, header.session_seq),
     };
-    if chain.position() == 0 {
+    if chain.position() == 0 || header.forked_from.is_some() {
         // A session without a whole event is one that was never quite created.
         let found = lines.next().map_err(io_error("read", path))?;
         if found != Found::Line && !lines.any_whole().map_err(io_error("read", path))? {
@@ -96,11 +100,12 @@ fn whole(
         }
         lines.step_back().map_err(io_error("read", path))?;
     }
-    Ok(Start::Whole(Segment {
+    Ok(Start::Whole(Box::new(Segment {
         lines,
         chain,
         previous,
-    }))
+        header,
+    })))
 }
 
 /// Names a place in a file for a person.
@@ -136,7 +141,7 @@ pub(super) fn open(
     if !is_folder(folder)? || segments(folder)?.is_empty() {
         return Err(unknown());
     }
-    let lock = Lock::take(folder, session)?;
+    let lock = Lock::take(&lock_path(folder), session)?;
     let mut moved = Vec::new();
     // Each round moves one segment aside, so the number of segments bounds the rounds.
     loop {
@@ -150,9 +155,9 @@ pub(super) fn open(
                     session: session.clone(),
                 });
             }
-            Start::Torn => moved.push(move_segment(folder, &path, settings)?),
+            Start::Torn => moved.push(move_segment(folder, &path, &settings)?),
             Start::Whole(segment) => {
-                let checked = check(segment, &path, first, settings)?;
+                let checked = check(*segment, &path, first, &settings)?;
                 moved.extend(checked.moved);
                 let mut state = State::new(checked.tip, checked.chain, checked.calls, settings);
                 let mut recovered = Vec::new();
@@ -178,18 +183,19 @@ fn check(
     segment: Segment,
     path: &Path,
     first: u64,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<Checked, StoreError> {
     let Segment {
         mut lines,
         mut chain,
+        header,
         ..
     } = segment;
     let mut calls = OpenCalls::default();
     let reason = loop {
         match lines.next().map_err(io_error("read", path))? {
             Found::End => break None,
-            Found::Line => match chain.read(lines.line()) {
+            Found::Line => match chain.read_outline(lines.line()) {
                 Ok(event) => drop(calls.follow(&event)),
                 Err(reason) => break Some(reason),
             },
@@ -224,6 +230,7 @@ fn check(
             file,
             first,
             bytes,
+            is_outdated: header.format < LOG_FORMAT,
         },
         chain,
         calls,
@@ -236,7 +243,7 @@ fn move_tail(
     folder: &Path,
     path: &Path,
     start: u64,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<Moved, StoreError> {
     let mut from = open_to_append(path)?;
     let (side, mut to) = create_side(folder, path)?;
@@ -246,26 +253,31 @@ fn move_tail(
     let copied = io::copy(&mut from, &mut to);
     let bytes = copied.map_err(io_error("copy to", &side_path))?;
     // The copy must be safe before the original goes.
+    let disk = &settings.disk;
     if settings.syncs_files() {
-        to.sync_all().map_err(io_error("sync", &side_path))?;
-        segment::sync_folder(folder)?;
+        disk.sync(&to, &side_path)
+            .map_err(io_error("sync", &side_path))?;
+        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
     }
-    from.set_len(start).map_err(io_error("cut", path))?;
+    let cut = disk.set_length(&from, path, start);
+    cut.map_err(io_error("cut", path))?;
     if settings.syncs_files() {
-        from.sync_all().map_err(io_error("sync", path))?;
+        disk.sync(&from, path).map_err(io_error("sync", path))?;
     }
     Ok(Moved { bytes, to: side })
 }
 
 /// Moves a segment without a whole line aside.
-fn move_segment(folder: &Path, path: &Path, settings: Settings) -> Result<Moved, StoreError> {
+fn move_segment(folder: &Path, path: &Path, settings: &Settings) -> Result<Moved, StoreError> {
     let bytes = fs::symlink_metadata(path)
         .map_err(io_error("open", path))?
         .len();
     let (side, _) = create_side(folder, path)?;
-    fs::rename(path, folder.join(&side)).map_err(io_error("move", path))?;
+    let disk = &settings.disk;
+    disk.rename(path, &folder.join(&side))
+        .map_err(io_error("move", path))?;
     if settings.syncs_files() {
-        segment::sync_folder(folder)?;
+        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
     }
     Ok(Moved { bytes, to: side })
 }
@@ -276,7 +288,7 @@ fn create_side(folder: &Path, path: &Path) -> Result<(String, File), StoreError>
     let mut number = 1_u64;
     loop {
         let name = format!("{stem}.torn-{number}");
-        match segment::create_file(&folder.join(&name)) {
+        match create_file(&folder.join(&name)) {
             Ok(file) => return Ok((name, file)),
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
             }
@@ -286,50 +298,112 @@ fn create_side(folder: &Path, path: &Path) -> Result<(String, File), StoreError>
     }
 }
 
+/// The first events of a session, and what they follow.
+pub(super) struct Begin {
+    chain: Chain,
+    parent: Option<SessionId>,
+    started: Event,
+}
+
+impl Begin {
+    /// Begins a session of its own.
+    pub(super) fn new(session: &SessionId, started: SessionStarted, now: DateTime<Utc>) -> Self {
+        Self {
+            chain: Chain::new(session.clone(), 0),
+            parent: None,
+            started: Event {
+                session: session.clone(),
+                loop_id: None,
+                seq: 1,
+                at: now,
+                kind: EventKind::SessionStarted(started),
+            },
+        }
+    }
+
+    /// Begins a fork.
+    pub(super) fn fork(point: ForkPoint) -> Self {
+        let (session, origin) = (point.started.session.clone(), point.origin);
+        Self {
+            chain: Chain::after(session, origin.position, origin.checksum, point.session_seq),
+            parent: Some(origin.session),
+            started: point.started,
+        }
+    }
+}
+
 /// Creates a session with its first event and opens it.
 pub(super) fn create(
     folder: &Path,
-    session: &SessionId,
-    started: SessionStarted,
-    now: DateTime<Utc>,
+    begin: Begin,
     settings: Settings,
 ) -> Result<JsonlWriter, StoreError> {
+    let session = &begin.started.session.clone();
     let exists = || StoreError::Exists {
         session: session.clone(),
     };
     if is_folder(folder)? && segments(folder)?.len() > 1 {
         return Err(exists());
     }
-    segment::make_folder(folder)?;
-    let lock = Lock::take(folder, session)?;
+    make_folder(folder)?;
+    let lock = Lock::take(&lock_path(folder), session)?;
     let mut moved = None;
     if let Some(first) = segments(folder)?.first().copied() {
         let path = segment_path(folder, first);
         match open_segment(open_to_append(&path)?, &path, session, first)? {
             Start::Whole(_) => return Err(exists()),
-            Start::Torn => moved = Some(move_segment(folder, &path, settings)?),
+            Start::Torn => moved = Some(move_segment(folder, &path, &settings)?),
         }
     }
-    let kinds = [
-        Some(EventKind::SessionStarted(started)),
-        moved.map(Moved::into_kind),
-    ];
-    let events: Vec<Event> = (1..)
-        .zip(kinds.into_iter().flatten())
-        .map(|(seq, kind)| Event {
-            session: session.clone(),
-            loop_id: None,
+    let mut events = vec![begin.started];
+    if let (Some(moved), Some(started)) = (moved, events.first()) {
+        let (seq, kind) = (started.seq + 1, moved.into_kind());
+        let recovered = Event {
             seq,
-            at: now,
             kind,
-        })
-        .collect();
-    let state = State::create(folder, session, &events, settings)?;
-    if let Some(root) = folder.parent().filter(|_| settings.syncs_files()) {
-        segment::sync_folder(root)?;
+            ..started.clone()
+        };
+        events.push(recovered);
+    }
+    let root = folder.parent().filter(|_| settings.syncs_files());
+    let disk = settings.disk.clone();
+    let state = State::create(folder, begin.chain, begin.parent, &events, settings)?;
+    if let Some(root) = root {
+        disk.sync_folder(root).map_err(io_error("sync", root))?;
     }
     let recovered = events.into_iter().skip(1).collect();
     Ok(JsonlWriter::new(session.clone(), state, recovered, lock))
+}
+
+/// Returns where a session was forked from: its log begins after its first position.
+pub(super) fn forked_from(
+    folder: &Path,
+    session: &SessionId,
+) -> Result<Option<ForkedFrom>, StoreError> {
+    let unknown = || StoreError::Unknown {
+        session: session.clone(),
+    };
+    if !is_folder(folder)? {
+        return Err(unknown());
+    }
+    let first = *segments(folder)?.first().ok_or_else(unknown)?;
+    if first == 1 {
+        return Ok(None);
+    }
+    let path = segment_path(folder, first);
+    match open_segment(open_to_read(&path)?, &path, session, first)? {
+        Start::Torn => Err(StoreError::Empty {
+            session: session.clone(),
+        }),
+        Start::Whole(segment) => match segment.header.origin() {
+            Some(origin) => Ok(Some(origin)),
+            None => Err(StoreError::Missing {
+                session: session.clone(),
+                expected: 1,
+                found: first,
+            }),
+        },
+    }
 }
 
 /// Deletes a session. A crash in between leaves the start of its log, which can be deleted again.
@@ -340,12 +414,13 @@ pub(super) fn delete(folder: &Path, session: &SessionId) -> Result<(), StoreErro
     if !is_folder(folder)? {
         return Err(unknown());
     }
-    let _lock = Lock::take(folder, session)?;
+    let _lock = Lock::take(&lock_path(folder), session)?;
     let firsts = segments(folder)?;
     for first in firsts.iter().rev() {
         let path: PathBuf = segment_path(folder, *first);
         fs::remove_file(&path).map_err(io_error("delete", &path))?;
     }
+    blobs::remove(folder)?;
     fs::remove_dir_all(folder).map_err(io_error("delete", folder))?;
     if firsts.is_empty() {
         Err(unknown())

@@ -3,22 +3,42 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use phi_types::SessionId;
+use phi_types::{Event, SessionId};
+use serde::{Deserialize, Serialize};
 
+use super::blobs::Blobs;
 use super::lines::{Found, Lines};
 use super::open::{Segment, Start, open_segment, place};
-use super::segment::{io_error, is_folder, open_to_read, segment_path, segments};
+use super::segment::{segment_path, segments};
 use crate::chain::{Chain, LINE_BYTES_MAX};
 use crate::error::{BadLine, StoreError};
+use crate::files::{io_error, is_folder, open_to_read};
 use crate::store::{SessionReader, StoredEvent, StoredLine};
 
 /// How many bytes of lines one read returns at most, one line aside.
 const CHUNK_BYTES_MAX: usize = 8 << 20;
 
+/// How many events are read at once for a summary.
+const OUTLINE_EVENTS: usize = 1024;
+
+/// Where whole lines end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// The first position of the segment.
+    pub(super) first: u64,
+    /// How many of its bytes they are.
+    pub(super) bytes: u64,
+    /// The position of the last event.
+    pub(super) position: u64,
+    /// The checksum of its line.
+    pub(super) checksum: u32,
+}
+
 /// A place in a log on files.
 #[derive(Debug)]
 pub(super) struct JsonlReader {
     folder: PathBuf,
+    blobs: Blobs,
     /// The position from which on events are returned.
     from: u64,
     /// The first position of the segment that is read.
@@ -55,8 +75,10 @@ impl JsonlReader {
                     });
                 }
                 Start::Torn => {}
-                Start::Whole(Segment { lines, chain, .. }) => {
+                Start::Whole(segment) => {
+                    let Segment { lines, chain, .. } = *segment;
                     return Ok(Self {
+                        blobs: Blobs::new(&folder),
                         folder,
                         from,
                         first,
@@ -79,12 +101,12 @@ impl JsonlReader {
     /// Takes the next line; `None` is the end for now.
     fn step<T>(
         &mut self,
-        take: impl Fn(&mut Chain, &[u8]) -> Result<T, BadLine>,
+        take: impl Fn(&mut Chain, &[u8], &Blobs) -> Result<T, BadLine>,
     ) -> Result<Option<T>, StoreError> {
         loop {
             let found = self.lines.next().map_err(io_error("read", &self.path()))?;
             let reason = match found {
-                Found::Line => match take(&mut self.chain, self.lines.line()) {
+                Found::Line => match take(&mut self.chain, self.lines.line(), &self.blobs) {
                     Ok(taken) => return Ok(Some(taken)),
                     Err(reason) => reason,
                 },
@@ -149,11 +171,13 @@ impl JsonlReader {
                 self.tail_bytes = there.len();
                 Ok(false)
             }
-            Start::Whole(Segment {
-                lines,
-                chain,
-                previous,
-            }) => {
+            Start::Whole(segment) => {
+                let Segment {
+                    lines,
+                    chain,
+                    previous,
+                    ..
+                } = *segment;
                 let before = self.chain.checksum();
                 if previous != before {
                     let expected = format!("{before:08x} as the checksum before it");
@@ -169,7 +193,7 @@ impl JsonlReader {
                         reason,
                     });
                 }
-                self.chain.pass_header(chain.checksum());
+                self.chain.set_checksum(chain.checksum());
                 (self.lines, self.first, self.frozen) = (lines, next, false);
                 Ok(true)
             }
@@ -180,10 +204,10 @@ impl JsonlReader {
     fn chunk<T>(
         &mut self,
         max: usize,
-        take: impl Fn(&mut Chain, &[u8]) -> Result<T, BadLine>,
+        take: impl Fn(&mut Chain, &[u8], &Blobs) -> Result<T, BadLine>,
     ) -> Result<Vec<T>, StoreError> {
         while self.chain.position() + 1 < self.from {
-            if self.step(Chain::skip)?.is_none() {
+            if self.step(|chain, line, _| chain.skip(line))?.is_none() {
                 return Ok(Vec::new());
             }
         }
@@ -221,11 +245,25 @@ impl JsonlReader {
     }
 }
 
+impl JsonlReader {
+    /// Reads the next events without their blobs, and the place after them: a segment and a byte.
+    pub(super) fn outline(&mut self) -> Result<(Vec<Event>, Place), StoreError> {
+        let events = self.chunk(OUTLINE_EVENTS, |chain, line, _| chain.read_outline(line))?;
+        let place = Place {
+            first: self.first,
+            bytes: self.lines.end(),
+            position: self.chain.position(),
+            checksum: self.chain.checksum(),
+        };
+        Ok((events, place))
+    }
+}
+
 #[async_trait]
 impl SessionReader for JsonlReader {
     async fn events(&mut self, max: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        self.chunk(max, |chain, line| {
-            let event = chain.read(line)?;
+        self.chunk(max, |chain, line, blobs| {
+            let event = chain.read(line, blobs)?;
             Ok(StoredEvent {
                 position: chain.position(),
                 checksum: chain.checksum(),
@@ -235,8 +273,8 @@ impl SessionReader for JsonlReader {
     }
 
     async fn lines(&mut self, max: usize) -> Result<Vec<StoredLine>, StoreError> {
-        self.chunk(max, |chain, line| {
-            chain.read(line)?;
+        self.chunk(max, |chain, line, blobs| {
+            chain.read(line, blobs)?;
             let text = String::from_utf8_lossy(line).into_owned();
             Ok(StoredLine {
                 position: chain.position(),

@@ -1,19 +1,22 @@
-//! Files and folders of a store: names, modes, headers, and what may stand where.
+//! Segments: their names, their headers, and where they are found.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use phi_types::SessionId;
-use rustix::fs::OFlags;
+use phi_types::{ForkedFrom, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{check_line, split_line};
 use crate::error::{BadLine, StoreError};
+use crate::files::io_error;
 
 /// The version of the log format that is written here, and the newest that is read.
-pub const LOG_FORMAT: u32 = 1;
+pub const LOG_FORMAT: u32 = 2;
+
+/// The last format in which a header is a link of the chain: its first event follows the header. From
+/// the next one on, events follow events, so that lines do not depend on where segments begin.
+const CHAINED_HEADERS: u32 = 1;
 
 const SUFFIX: &str = ".jsonl";
 
@@ -30,25 +33,18 @@ pub(super) struct Header {
     pub(super) previous: String,
     /// The newest `seq` of the session's own events before this segment.
     pub(super) session_seq: u64,
+    /// Where a fork has the events before its first segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) forked_from: Option<SessionId>,
+    /// What stands in the file; the line is checked as a whole.
+    #[serde(rename = "crc", default, skip_serializing)]
+    pub(super) stated: String,
 }
 
 /// What the header of a line that cannot be trusted may still tell.
 #[derive(Deserialize)]
 struct FormatOnly {
     format: u32,
-}
-
-/// The header with its checksum, as it stands in the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredHeader {
-    format: u32,
-    session: SessionId,
-    first: u64,
-    previous: String,
-    session_seq: u64,
-    #[serde(rename = "crc")]
-    _crc: String,
 }
 
 /// Says why a first line opens no segment.
@@ -58,7 +54,8 @@ pub(super) enum HeaderFault {
     Bad(BadLine),
 }
 
-/// Reads the first line of a segment; returns the header and the checksum of its line.
+/// Reads the first line of a segment; returns the header and the checksum that its first event
+/// follows.
 pub(super) fn read_header(
     line: &[u8],
     session: &SessionId,
@@ -78,22 +75,7 @@ pub(super) fn read_header(
             reason,
         })
     };
-    let stored: StoredHeader = serde_json::from_slice(line).map_err(not_readable)?;
-    let StoredHeader {
-        format,
-        session: found,
-        first: starts,
-        previous,
-        session_seq,
-        ..
-    } = stored;
-    let header = Header {
-        format,
-        session: found,
-        first: starts,
-        previous,
-        session_seq,
-    };
+    let header: Header = serde_json::from_slice(line).map_err(not_readable)?;
     let before = header
         .previous_checksum()
         .ok_or_else(|| mismatch("8 hex digits", &header.previous))?;
@@ -104,7 +86,12 @@ pub(super) fn read_header(
     if header.first != first {
         return Err(mismatch(&first.to_string(), &header.first.to_string()));
     }
-    Ok((header, checksum))
+    let followed = if header.format <= CHAINED_HEADERS {
+        checksum
+    } else {
+        before
+    };
+    Ok((header, followed))
 }
 
 pub(super) fn mismatch(expected: &str, found: &str) -> HeaderFault {
@@ -116,6 +103,15 @@ impl Header {
     pub(super) fn previous_checksum(&self) -> Option<u32> {
         let digits = self.previous.len() == 8 && self.previous.bytes().all(is_hex_digit);
         digits.then(|| u32::from_str_radix(&self.previous, 16).ok())?
+    }
+
+    /// Returns where the session was forked from; only the first segment of a fork says so.
+    pub(super) fn origin(&self) -> Option<ForkedFrom> {
+        Some(ForkedFrom {
+            session: self.forked_from.clone()?,
+            position: self.first.checked_sub(1)?,
+            checksum: self.previous_checksum()?,
+        })
     }
 }
 
@@ -171,92 +167,7 @@ fn entries(folder: &Path) -> Result<Option<fs::ReadDir>, StoreError> {
     }
 }
 
-/// Says whether a folder is there; anything else in its place is an error.
-pub(super) fn is_folder(folder: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(folder) {
-        Ok(there) if there.is_dir() => Ok(true),
-        Ok(_) => Err(StoreError::WrongKind {
-            expected: "folder",
-            path: folder.to_owned(),
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(io_error("open", folder)(error)),
-    }
-}
-
-/// Makes a folder, and those above it, for its owner alone.
-pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(io_error("create", folder))
-}
-
-/// Opens a segment for reading.
-pub(super) fn open_to_read(path: &Path) -> Result<File, StoreError> {
-    open_regular(path, OpenOptions::new().read(true))
-}
-
-/// Opens a segment for appending and reading.
-pub(super) fn open_to_append(path: &Path) -> Result<File, StoreError> {
-    open_regular(path, OpenOptions::new().read(true).append(true))
-}
-
-/// Creates a file that must not be there yet.
-pub(super) fn create_file(path: &Path) -> Result<File, StoreError> {
-    open_regular(
-        path,
-        OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create_new(true)
-            .mode(0o600),
-    )
-}
-
-/// Opens the lock file, and creates it where it is not there.
-pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    open_regular(path, options.mode(0o600))
-}
-
-/// Opens a regular file. A link, a pipe or a folder in its place is an error and never blocks.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
-    let wrong_kind = || StoreError::WrongKind {
-        expected: "file",
-        path: path.to_owned(),
-    };
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
-    let file = opened.map_err(|error| {
-        match error
-            .raw_os_error()
-            .map(rustix::io::Errno::from_raw_os_error)
-        {
-            Some(rustix::io::Errno::LOOP | rustix::io::Errno::ISDIR | rustix::io::Errno::NXIO) => {
-                wrong_kind()
-            }
-            Some(_) | None => io_error("open", path)(error),
-        }
-    })?;
-    let there = file.metadata().map_err(io_error("open", path))?;
-    if !there.is_file() {
-        return Err(wrong_kind());
-    }
-    Ok(file)
-}
-
-/// Makes names in a folder survive a loss of power.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), StoreError> {
-    let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(io_error("sync", folder))
-}
-
-/// Makes an error of what was tried with which path.
-pub(super) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io {
-        action,
-        path,
-        source,
-    }
+/// Names the file that stands for the lock of the session in a folder.
+pub(super) fn lock_path(folder: &Path) -> PathBuf {
+    folder.join("lock")
 }

@@ -1,22 +1,24 @@
 //! Appending to a log on files.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use phi_types::{EffectClass, Event, EventKind, LoopId, SessionId};
+use phi_types::{Event, EventKind, SessionId};
 
-use super::lock::Lock;
-use super::segment::{self, Header, LOG_FORMAT, io_error, segment_path};
-use super::{Settings, SyncPolicy};
-use crate::chain::{Chain, push_line};
+use super::Settings;
+use super::blobs;
+use super::segment::{Header, LOG_FORMAT, segment_path};
+use crate::chain::{Chain, Encoded, push_line};
 use crate::error::StoreError;
+use crate::files::{create_file, io_error};
+use crate::lock::Lock;
 use crate::store::SessionWriter;
+use crate::sync::OpenCalls;
 
 /// How much of the buffer is kept between appends, in bytes.
 const BUFFER_BYTES_KEPT: usize = 1 << 20;
@@ -38,7 +40,7 @@ pub(super) struct State {
     calls: OpenCalls,
     settings: Settings,
     /// One write for each batch, one allocation for all of them.
-    buffer: Vec<u8>,
+    encoded: Encoded,
     /// What failed first; nothing is written after it.
     failed: Option<String>,
 }
@@ -53,37 +55,8 @@ pub(super) struct Tip {
     pub(super) first: u64,
     /// Its length, all of it whole lines.
     pub(super) bytes: u64,
-}
-
-/// The calls that have started and not ended, and whether they may run again.
-#[derive(Debug, Default)]
-pub(super) struct OpenCalls(HashMap<(LoopId, u64), EffectClass>);
-
-impl OpenCalls {
-    /// Follows one event; says whether it announces or ends an effect that must not run twice.
-    ///
-    /// A call whose start was not seen counts as one.
-    pub(super) fn follow(&mut self, event: &Event) -> bool {
-        let Some(loop_id) = &event.loop_id else {
-            return false;
-        };
-        match &event.kind {
-            EventKind::ToolStarted(started) => {
-                self.0
-                    .insert((loop_id.clone(), event.seq), started.effect_class);
-                started.effect_class == EffectClass::AtMostOnce
-            }
-            EventKind::ToolEnded(ended) => ended.started.is_some_and(|seq| {
-                let class = self.0.remove(&(loop_id.clone(), seq));
-                class.is_none_or(|class| class == EffectClass::AtMostOnce)
-            }),
-            EventKind::LoopEnded(_) => {
-                self.0.retain(|(of, _), _| of != loop_id);
-                false
-            }
-            _ => false,
-        }
-    }
+    /// Whether its format is older than the one that is written: the next event begins a new one.
+    pub(super) is_outdated: bool,
 }
 
 impl State {
@@ -93,23 +66,26 @@ impl State {
             chain,
             calls,
             settings,
-            buffer: Vec::new(),
+            encoded: Encoded::default(),
             failed: None,
         }
     }
 
-    /// Makes the first segment of a session with its first events.
+    /// Makes the first segment of a session with its first events, which follow those of its parent
+    /// where it has one.
     pub(super) fn create(
         folder: &Path,
-        session: &SessionId,
+        mut chain: Chain,
+        parent: Option<SessionId>,
         events: &[Event],
         settings: Settings,
     ) -> Result<Self, StoreError> {
-        let mut chain = Chain::new(session.clone(), 0);
-        let mut buffer = Vec::new();
-        push_header(&mut chain, &mut buffer)?;
-        chain.encode(events, &mut buffer)?;
-        let tip = write_segment(folder, 1, &buffer, settings)?;
+        let mut encoded = Encoded::default();
+        let first = chain.position() + 1;
+        push_header(&chain, parent, &mut encoded.lines)?;
+        chain.encode(events, &settings.rules, &mut encoded)?;
+        blobs::keep(folder, &encoded.blobs, &settings)?;
+        let tip = write_segment(folder, first, &encoded.lines, &settings)?;
         Ok(Self::new(tip, chain, OpenCalls::default(), settings))
     }
 
@@ -118,23 +94,51 @@ impl State {
         if events.is_empty() {
             return Ok(self.chain.position());
         }
-        // A segment without an event never makes room for another of the same name.
-        if self.tip.bytes >= self.settings.segment_bytes_max
-            && self.chain.position() >= self.tip.first
-        {
-            self.rotate().map_err(|error| self.fail(error))?;
-        }
-        self.buffer.clear();
-        self.chain.encode(events, &mut self.buffer)?;
-        if let Err(source) = self.tip.file.write_all(&self.buffer) {
-            return Err(self.fail_write(source));
-        }
-        self.tip.bytes += self.buffer.len() as u64;
-        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
-        if self.is_sync_due(events) {
+        self.make_room()?;
+        self.encoded.lines.clear();
+        self.encoded.blobs.clear();
+        self.chain
+            .encode(events, &self.settings.rules, &mut self.encoded)?;
+        self.write_encoded()?;
+        if self.calls.is_sync_due(events, self.settings.sync) {
             self.sync()?;
         }
         Ok(self.chain.position())
+    }
+
+    /// Writes lines that follow those before, of another log, as they are.
+    pub(super) fn adopt(&mut self, chain: &Chain, encoded: Encoded) -> Result<(), StoreError> {
+        self.make_room()?;
+        (self.chain, self.encoded) = (chain.clone(), encoded);
+        self.write_encoded()
+    }
+
+    /// Begins a new segment where the one before is full or of an older format.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        let is_full = self.tip.bytes >= self.settings.segment_bytes_max || self.tip.is_outdated;
+        // A segment without an event never makes room for another of the same name.
+        if is_full && self.chain.position() >= self.tip.first {
+            self.rotate().map_err(|error| self.fail(error))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the blobs, then writes the lines that name them.
+    fn write_encoded(&mut self) -> Result<(), StoreError> {
+        if !self.encoded.blobs.is_empty() {
+            let kept = blobs::keep(&self.tip.folder, &self.encoded.blobs, &self.settings);
+            kept.map_err(|error| self.fail(error))?;
+        }
+        let written = self
+            .settings
+            .disk
+            .write(&self.tip.file, &self.tip.path, &self.encoded.lines);
+        if let Err(source) = written {
+            return Err(self.fail_write(source));
+        }
+        self.tip.bytes += self.encoded.lines.len() as u64;
+        self.encoded.lines.shrink_to(BUFFER_BYTES_KEPT);
+        Ok(())
     }
 
     pub(super) fn append_fact(
@@ -155,43 +159,21 @@ impl State {
         Ok(event)
     }
 
-    fn is_sync_due(&mut self, events: &[Event]) -> bool {
-        let mut effect = false;
-        let mut turn = false;
-        for event in events {
-            effect |= self.calls.follow(event);
-            turn |= matches!(
-                event.kind,
-                EventKind::TurnEnded(_) | EventKind::LoopEnded(_) | EventKind::SessionEnded(_)
-            );
-        }
-        match self.settings.sync {
-            SyncPolicy::Effect => effect,
-            SyncPolicy::Turn => turn,
-            SyncPolicy::Never => false,
-        }
-    }
-
-    fn sync(&mut self) -> Result<(), StoreError> {
-        let synced = self
-            .tip
-            .file
-            .sync_data()
-            .map_err(io_error("sync", &self.tip.path));
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.settings.disk.sync(&self.tip.file, &self.tip.path);
+        let synced = synced.map_err(io_error("sync", &self.tip.path));
         synced.map_err(|error| self.fail(error))
     }
 
     /// Begins the next segment. The one before is forced to the disk first, so that only the last
     /// segment can ever be torn.
     fn rotate(&mut self) -> Result<(), StoreError> {
-        self.tip
-            .file
-            .sync_data()
-            .map_err(io_error("sync", &self.tip.path))?;
-        self.buffer.clear();
+        let synced = self.settings.disk.sync(&self.tip.file, &self.tip.path);
+        synced.map_err(io_error("sync", &self.tip.path))?;
+        self.encoded.lines.clear();
         let first = self.chain.position() + 1;
-        push_header(&mut self.chain, &mut self.buffer)?;
-        self.tip = write_segment(&self.tip.folder, first, &self.buffer, self.settings)?;
+        push_header(&self.chain, None, &mut self.encoded.lines)?;
+        self.tip = write_segment(&self.tip.folder, first, &self.encoded.lines, &self.settings)?;
         Ok(())
     }
 
@@ -214,7 +196,10 @@ impl State {
 
     /// Cuts off what a failed write left, as far as that is possible: whatever stays is a torn end.
     fn fail_write(&mut self, source: io::Error) -> StoreError {
-        let cut = self.tip.file.set_len(self.tip.bytes);
+        let Tip {
+            file, path, bytes, ..
+        } = &self.tip;
+        let cut = self.settings.disk.set_length(file, path, *bytes);
         let error = io_error("write", &self.tip.path)(source);
         let error = self.fail(error);
         if let (Err(cut), Some(reason)) = (cut, &mut self.failed) {
@@ -230,17 +215,24 @@ impl State {
 }
 
 /// Adds the header line of the segment that begins where a chain stands.
-fn push_header(chain: &mut Chain, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+fn push_header(
+    chain: &Chain,
+    forked_from: Option<SessionId>,
+    buffer: &mut Vec<u8>,
+) -> Result<(), StoreError> {
     let header = Header {
         format: LOG_FORMAT,
         session: chain.session().clone(),
         first: chain.position() + 1,
         previous: format!("{:08x}", chain.checksum()),
         session_seq: chain.session_seq(),
+        forked_from,
+        stated: String::new(),
     };
     let pushed = push_line(&header, chain.checksum(), buffer);
-    chain.pass_header(pushed.map_err(|fault| fault.into_error(chain.session()))?);
-    Ok(())
+    pushed
+        .map(drop)
+        .map_err(|fault| fault.into_error(chain.session()))
 }
 
 /// Makes a segment under another name and gives it its own once it is whole and on the disk.
@@ -248,24 +240,16 @@ fn write_segment(
     folder: &Path,
     first: u64,
     content: &[u8],
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<Tip, StoreError> {
     let path = segment_path(folder, first);
     let draft = path.with_extension("new");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error("delete", &draft)(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let mut file = segment::create_file(&draft)?;
-    file.write_all(content).map_err(io_error("write", &draft))?;
+    let file = write_draft(&draft, content, settings)?;
+    let disk = &settings.disk;
+    disk.rename(&draft, &path)
+        .map_err(io_error("create", &path))?;
     if settings.syncs_files() {
-        file.sync_all().map_err(io_error("sync", &draft))?;
-    }
-    fs::rename(&draft, &path).map_err(io_error("create", &path))?;
-    if settings.syncs_files() {
-        segment::sync_folder(folder)?;
+        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
     }
     let (folder, bytes) = (folder.to_owned(), content.len() as u64);
     Ok(Tip {
@@ -274,7 +258,31 @@ fn write_segment(
         file,
         first,
         bytes,
+        is_outdated: false,
     })
+}
+
+/// Writes a file under the name that it has until it is whole and on the disk.
+pub(super) fn write_draft(
+    draft: &Path,
+    content: &[u8],
+    settings: &Settings,
+) -> Result<File, StoreError> {
+    let disk = &settings.disk;
+    match disk.remove(draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("delete", draft)(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    disk.create(draft).map_err(io_error("create", draft))?;
+    let file = create_file(draft)?;
+    disk.write(&file, draft, content)
+        .map_err(io_error("write", draft))?;
+    if settings.syncs_files() {
+        disk.sync(&file, draft).map_err(io_error("sync", draft))?;
+    }
+    Ok(file)
 }
 
 impl JsonlWriter {

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::scene::{Scratch, full_session, session};
+use crate::scene::{Scratch, at, contents, extension_of, full_session, session};
 use phi_session::{JsonlStore, LoopRecord, Session, Store, load, read_events};
+use phi_types::SessionId;
 
 fn golden(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/format-{format}"))
@@ -101,7 +102,7 @@ async fn a_log_of_format_1_folds_to_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_log_of_format_1_encodes_to_the_same_bytes_again() {
+async fn a_log_of_format_1_encodes_to_the_same_events_again() {
     let store = JsonlStore::new(golden(1));
     let events = read_events(&store, &session()).await.unwrap();
     let copy = Scratch::new().with_segment_bytes_max(6_000);
@@ -111,16 +112,96 @@ async fn a_log_of_format_1_encodes_to_the_same_bytes_again() {
     for path in segments {
         let name = path.file_name().unwrap();
         let then = fs::read_to_string(golden(1).join("s1").join(name)).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            then,
-            "{}",
-            name.display()
-        );
+        let now = fs::read_to_string(&path).unwrap();
+        assert_eq!(contents(&now), contents(&then), "{}", name.display());
     }
     let mut reader = store.reader(&session(), 1).await.unwrap();
     let lines = reader.lines(1_000).await.unwrap();
     assert_eq!(lines.len(), events.len());
+}
+
+fn fork() -> SessionId {
+    SessionId::new("s2").unwrap()
+}
+
+/// A session of two segments, and a fork of it with a long string beside its log.
+async fn keep_format_2() -> Scratch {
+    let scratch = Scratch::new()
+        .with_segment_bytes_max(6_000)
+        .with_blob_bytes_min(200);
+    scratch.keep(&full_session()).await;
+    let forked = scratch
+        .store
+        .fork(&session(), 20, &fork(), at(500))
+        .await
+        .unwrap();
+    let long = extension_of(&"a long text, with \"escapes\"\n".repeat(9));
+    forked.append_fact(at(501), long).await.unwrap();
+    scratch
+}
+
+#[tokio::test]
+async fn a_log_of_format_2_folds_to_what_it_did() {
+    let store = JsonlStore::new(golden(2));
+    for session in [session(), fork()] {
+        let recorder = load(&store, &session).await.unwrap();
+        let expected = fs::read_to_string(golden(2).join(format!("{session}.txt"))).unwrap();
+        assert_eq!(describe(recorder.session()), expected);
+        assert!(store.verify(&session).await.unwrap().is_sound());
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_format_2_encodes_to_the_same_bytes_again() {
+    let scratch = keep_format_2().await;
+    let (mut folders, mut count) = (vec![golden(2).join("s1"), golden(2).join("s2")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let now = scratch
+                .store
+                .root()
+                .join(path.strip_prefix(golden(2)).unwrap());
+            let is_same = fs::read(&path).unwrap() == fs::read(&now).unwrap();
+            assert!(is_same, "{}", path.display());
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4);
+}
+
+#[tokio::test]
+async fn a_log_of_format_1_goes_on_in_the_newest_format() {
+    let scratch = Scratch::new();
+    let folder = scratch.session_folder();
+    fs::create_dir(&folder).unwrap();
+    for name in ["00000000000000000001.jsonl", "00000000000000000026.jsonl"] {
+        fs::copy(golden(1).join("s1").join(name), folder.join(name)).unwrap();
+    }
+    let before = read_events(&scratch.store, &session()).await.unwrap();
+    let writer = scratch.open().await.unwrap();
+    let fact = writer
+        .append_fact(at(900), extension_of("new"))
+        .await
+        .unwrap();
+    writer
+        .append_fact(at(901), extension_of("newer"))
+        .await
+        .unwrap();
+    drop(writer);
+    let after = read_events(&scratch.store, &session()).await.unwrap();
+    assert_eq!(after[..before.len()], before);
+    assert_eq!(after[before.len()], fact);
+    assert_eq!(
+        (after.len(), scratch.segments().len()),
+        (before.len() + 2, 3)
+    );
+    assert!(scratch.open().await.unwrap().recovered().is_empty());
+    assert!(scratch.store.verify(&session()).await.unwrap().is_sound());
 }
 
 #[tokio::test]

@@ -29,13 +29,15 @@ async fn refusal(scratch: &Scratch) -> String {
 
 /// Writes lines with right checksums around whatever content, as any other program could.
 fn forge(scratch: &Scratch, contents: &[String]) {
-    let mut checksum = 0;
+    let mut previous = 0;
     let mut file = String::new();
-    for content in contents {
+    for (at, content) in contents.iter().enumerate() {
         let content = content.strip_suffix('}').unwrap();
-        let hex = format!("{checksum:08x}");
-        checksum = crc32c(&[hex.as_bytes(), content.as_bytes()].concat());
+        let hex = format!("{previous:08x}");
+        let checksum = crc32c(&[hex.as_bytes(), content.as_bytes()].concat());
         file.push_str(&format!("{content},\"crc\":\"{checksum:08x}\"}}\n"));
+        // A header is no link of the chain.
+        previous = if at == 0 { 0 } else { checksum };
     }
     fs::create_dir_all(scratch.session_folder()).unwrap();
     fs::write(segment(scratch), file).unwrap();
@@ -58,7 +60,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 fn header() -> String {
-    r#"{"format":1,"session":"s1","first":1,"previous":"00000000","session_seq":0}"#.to_owned()
+    r#"{"format":2,"session":"s1","first":1,"previous":"00000000","session_seq":0}"#.to_owned()
 }
 
 fn json(events: &[Event]) -> Vec<String> {
@@ -114,9 +116,9 @@ async fn a_log_that_is_empty_newer_or_of_another_session_says_so() {
     let empty = "read session `s1`: its log holds no whole event; create the session again";
     assert_eq!(refusal(&scratch).await, empty);
     let events = json(&short_session(3));
-    let newer = header().replace("\"format\":1", "\"format\":2,\"new\":[]");
+    let newer = header().replace("\"format\":2", "\"format\":3,\"new\":[]");
     forge(&scratch, &[vec![newer], events.clone()].concat());
-    let expected = "read session `s1`: its log has format 2 and this version knows 1; \
+    let expected = "read session `s1`: its log has format 3 and this version knows 2; \
                     use a newer version";
     assert_eq!(refusal(&scratch).await, expected);
     forge(
@@ -314,7 +316,11 @@ async fn a_log_that_was_removed_under_the_writer_takes_no_more() {
 #[test]
 fn an_event_that_fits_no_line_changes_nothing() {
     let mut chain = Chain::new(SessionId::new("s1").unwrap(), 0);
-    let mut buffer = b"before".to_vec();
+    let rules = phi_session::LineRules::default();
+    let mut encoded = phi_session::Encoded {
+        lines: b"before".to_vec(),
+        blobs: Vec::new(),
+    };
     let mut script = crate::scene::Script::new();
     let big = "x".repeat(phi_session::LINE_BYTES_MAX);
     script.fact(phi_types::EventKind::Extension(phi_types::Extension {
@@ -322,12 +328,17 @@ fn an_event_that_fits_no_line_changes_nothing() {
         name: String::new(),
         data: phi_types::RawJson::empty_object(),
     }));
-    let error = chain.encode(&script.events, &mut buffer).unwrap_err();
+    let error = chain
+        .encode(&script.events, &rules, &mut encoded)
+        .unwrap_err();
     assert!(matches!(error, StoreError::TooLarge { .. }), "{error}");
     assert_eq!(
-        (buffer.as_slice(), chain.position(), chain.checksum()),
+        (encoded.lines.as_slice(), chain.position(), chain.checksum()),
         (&b"before"[..], 0, 0)
     );
-    chain.encode(&script.events[..1], &mut buffer).unwrap();
+    assert!(encoded.blobs.is_empty());
+    chain
+        .encode(&script.events[..1], &rules, &mut encoded)
+        .unwrap();
     assert_eq!(chain.position(), 1);
 }

@@ -8,14 +8,13 @@ use chrono::{DateTime, Utc};
 use phi_session::{JsonlStore, SessionWriter, Store, StoreError, SyncPolicy};
 use phi_types::{
     Approval, ApprovalRequested, ApprovalResolved, Arguments, AssistantMessage, AssistantPart,
-    AttemptFacts, BranchSelected, BranchesStarted, CompactionBlock, CompactionEnded,
-    CompactionStarted, Configuration, Continuation, EffectClass, Event, EventKind, Extension,
-    FORMAT, LimitKind, LimitWarning, LoopEnded, LoopId, LoopStarted, LoopStuck, Message,
-    MessageAdded, MessageQueued, ModelFailed, ModelPatch, ModelStarted, Origin, Outcome, PartFacts,
-    ProviderError, ProviderErrorKind, Queue, QueueId, RawJson, Recovered, SessionEnded, SessionId,
-    SessionStarted, StopCause, StopReason, StopRequested, SurfaceChanged, Target, TextPart,
-    ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
-    Usage, UserMessage,
+    AttemptFacts, BranchSelected, BranchesStarted, CompactionBlock, CompactionEnded, Configuration,
+    Continuation, EffectClass, Event, EventKind, Extension, FORMAT, LimitKind, LimitWarning,
+    LoopEnded, LoopId, LoopStarted, LoopStuck, Message, MessageAdded, MessageQueued, ModelFailed,
+    ModelPatch, ModelStarted, Origin, Outcome, PartFacts, ProviderError, ProviderErrorKind, Queue,
+    QueueId, RawJson, Recovered, SessionEnded, SessionId, SessionStarted, StopCause, StopReason,
+    StopRequested, SurfaceChanged, Target, TextPart, ToolCall, ToolEnded, ToolEnding, ToolResult,
+    ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, UserMessage,
 };
 
 pub(crate) fn session() -> SessionId {
@@ -315,7 +314,7 @@ fn first_loop(script: &mut Script) {
     script.turn(1, 2, TurnTrigger::Steering);
     script.event(
         1,
-        EventKind::CompactionStarted(CompactionStarted { entries: 4 }),
+        EventKind::CompactionStarted(serde_json::from_str(r#"{"entries":4}"#).unwrap()),
     );
     script.event(
         1,
@@ -325,9 +324,8 @@ fn first_loop(script: &mut Script) {
                 count: 2,
                 replacement: vec![user("so far")],
             }),
-            error: None,
-            entries: 3,
             usage: usage(7, 3),
+            ..serde_json::from_str(r#"{"entries":3,"usage":{}}"#).unwrap()
         }),
     );
     let limit = LimitKind::Turns;
@@ -411,6 +409,23 @@ pub(crate) fn tiny_session(events: usize) -> Vec<Event> {
     script.events
 }
 
+/// The lines of a segment without its header and without their checksums.
+pub(crate) fn contents(segment: &str) -> Vec<&str> {
+    let lines = segment.lines().skip(1);
+    lines
+        .map(|line| line.rsplit_once(",\"crc\":").unwrap().0)
+        .collect()
+}
+
+/// A fact that holds a text.
+pub(crate) fn extension_of(text: &str) -> EventKind {
+    EventKind::Extension(Extension {
+        namespace: "test".into(),
+        name: "fact".into(),
+        data: RawJson::from_value(&text).unwrap(),
+    })
+}
+
 /// A store in a folder of its own, which goes away with it.
 pub(crate) struct Scratch {
     pub(crate) folder: tempfile::TempDir,
@@ -426,6 +441,11 @@ impl Scratch {
 
     pub(crate) fn with_segment_bytes_max(self, max: u64) -> Self {
         let store = self.store.with_segment_bytes_max(max);
+        Self { store, ..self }
+    }
+
+    pub(crate) fn with_blob_bytes_min(self, min: usize) -> Self {
+        let store = self.store.with_blob_bytes_min(min);
         Self { store, ..self }
     }
 

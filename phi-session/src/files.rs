@@ -1,0 +1,94 @@
+//! Files and folders: opened without surprises, made for their owner alone, errors that name them.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use crate::error::StoreError;
+
+/// Says whether a folder is there; anything else in its place is an error.
+pub(crate) fn is_folder(folder: &Path) -> Result<bool, StoreError> {
+    match fs::symlink_metadata(folder) {
+        Ok(there) if there.is_dir() => Ok(true),
+        Ok(_) => Err(StoreError::WrongKind {
+            expected: "folder",
+            path: folder.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("open", folder)(error)),
+    }
+}
+
+/// Makes a folder, and those above it, for its owner alone.
+pub(crate) fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(io_error("create", folder))
+}
+
+/// Opens a file for reading.
+pub(crate) fn open_to_read(path: &Path) -> Result<File, StoreError> {
+    open_regular(path, OpenOptions::new().read(true))
+}
+
+/// Opens a file for appending and reading.
+pub(crate) fn open_to_append(path: &Path) -> Result<File, StoreError> {
+    open_regular(path, OpenOptions::new().read(true).append(true))
+}
+
+/// Creates a file that must not be there yet.
+pub(crate) fn create_file(path: &Path) -> Result<File, StoreError> {
+    open_regular(
+        path,
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .mode(0o600),
+    )
+}
+
+/// Opens the lock file, and creates it where it is not there.
+pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    open_regular(path, options.mode(0o600))
+}
+
+/// Opens a regular file. A link, a pipe or a folder in its place is an error and never blocks.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
+    let wrong_kind = || StoreError::WrongKind {
+        expected: "file",
+        path: path.to_owned(),
+    };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| {
+        match error
+            .raw_os_error()
+            .map(rustix::io::Errno::from_raw_os_error)
+        {
+            Some(rustix::io::Errno::LOOP | rustix::io::Errno::ISDIR | rustix::io::Errno::NXIO) => {
+                wrong_kind()
+            }
+            Some(_) | None => io_error("open", path)(error),
+        }
+    })?;
+    let there = file.metadata().map_err(io_error("open", path))?;
+    if !there.is_file() {
+        return Err(wrong_kind());
+    }
+    Ok(file)
+}
+
+/// Makes an error of what was tried with which path.
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io {
+        action,
+        path,
+        source,
+    }
+}

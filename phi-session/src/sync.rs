@@ -1,0 +1,68 @@
+//! When a log is forced to the disk.
+
+use std::collections::HashMap;
+
+use phi_types::{EffectClass, Event, EventKind, LoopId};
+
+/// When a log is forced to the disk. Whatever the policy, what was acknowledged survives the end of
+/// the process, also by `kill -9`; the policies differ in what a loss of power may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum SyncPolicy {
+    /// Before a tool call starts that must not run twice, and after its result. The only policy
+    /// under which such a call is never repeated after a loss of power.
+    #[default]
+    Effect,
+    /// When a turn, a loop or the session ends.
+    Turn,
+    /// When the caller asks for it, and at no other time: not even a new file is.
+    Never,
+}
+
+/// The calls that have started and not ended, and whether they may run again.
+#[derive(Debug, Default)]
+pub(crate) struct OpenCalls(HashMap<(LoopId, u64), EffectClass>);
+
+impl OpenCalls {
+    /// Follows a batch; says whether a policy wants it on the disk.
+    pub(crate) fn is_sync_due(&mut self, events: &[Event], policy: SyncPolicy) -> bool {
+        let mut effect = false;
+        let mut turn = false;
+        for event in events {
+            effect |= self.follow(event);
+            turn |= matches!(
+                event.kind,
+                EventKind::TurnEnded(_) | EventKind::LoopEnded(_) | EventKind::SessionEnded(_)
+            );
+        }
+        match policy {
+            SyncPolicy::Effect => effect,
+            SyncPolicy::Turn => turn,
+            SyncPolicy::Never => false,
+        }
+    }
+
+    /// Follows one event; says whether it announces or ends an effect that must not run twice.
+    ///
+    /// A call whose start was not seen counts as one.
+    pub(crate) fn follow(&mut self, event: &Event) -> bool {
+        let Some(loop_id) = &event.loop_id else {
+            return false;
+        };
+        match &event.kind {
+            EventKind::ToolStarted(started) => {
+                self.0
+                    .insert((loop_id.clone(), event.seq), started.effect_class);
+                started.effect_class == EffectClass::AtMostOnce
+            }
+            EventKind::ToolEnded(ended) => ended.started.is_some_and(|seq| {
+                let class = self.0.remove(&(loop_id.clone(), seq));
+                class.is_none_or(|class| class == EffectClass::AtMostOnce)
+            }),
+            EventKind::LoopEnded(_) => {
+                self.0.retain(|(of, _), _| of != loop_id);
+                false
+            }
+            _ => false,
+        }
+    }
+}
