@@ -49,6 +49,8 @@ mod azure;
 pub mod bedrock;
 #[cfg(feature = "wires")]
 mod body;
+#[cfg(feature = "transport")]
+mod cassette;
 #[cfg(feature = "wires")]
 mod classify;
 #[cfg(any(feature = "anthropic", feature = "bedrock"))]
@@ -95,7 +97,11 @@ mod json_items;
     feature = "openai-responses"
 ))]
 mod lenient;
+#[cfg(feature = "transport")]
+mod limited;
 mod limits;
+#[cfg(feature = "transport")]
+mod mask;
 #[cfg(feature = "models")]
 pub mod models;
 #[cfg(feature = "wires")]
@@ -130,6 +136,8 @@ pub mod vertex;
 #[cfg(feature = "wires")]
 mod view_writer;
 mod wire;
+#[cfg(feature = "transport")]
+mod wire_sink;
 
 #[cfg(feature = "anthropic")]
 pub use anthropic::{AnswerForm, AnthropicMessages, CacheBreakpoints, UnsignedThinking};
@@ -139,6 +147,8 @@ pub use azure::Azure;
 pub use bedrock::{BedrockConverse, CachePoints, ModelFamily, StructuredOutput};
 #[cfg(feature = "cohere")]
 pub use cohere::{CohereChat, ToolSchemas};
+#[cfg(feature = "transport")]
+pub use cassette::{Cassette, CassetteError};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
 #[cfg(feature = "credential-command")]
 pub use http_command::SecretCommand;
@@ -152,6 +162,8 @@ pub use http_provider::HttpProvider;
 pub use http_timeouts::Timeouts;
 #[cfg(feature = "http")]
 pub use http_transport::{HttpOptions, HttpTransport, Proxies};
+#[cfg(feature = "transport")]
+pub use limited::{Allowance, Limited};
 pub use limits::Limits;
 #[cfg(feature = "ollama")]
 pub use ollama::OllamaChat;
@@ -160,3 +172,5 @@ pub use translate::translate;
 #[cfg(feature = "transport")]
 pub use transport::{HttpResponse, Transport, TransportError};
 pub use wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
+#[cfg(feature = "transport")]
+pub use wire_sink::{WireEvent, WireSink};

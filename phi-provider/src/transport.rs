@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_core::stream::BoxStream;
 use phi_types::{ProviderError, ProviderErrorKind};
 
+use crate::cassette::CassetteError;
 use crate::credential::SecretHeader;
 use crate::wire::{HttpRequest, ResponseHead};
 
@@ -90,6 +91,9 @@ pub enum TransportError {
         /// How long it was waited.
         after: Duration,
     },
+    /// A recording has no answer, or cannot be written.
+    #[error(transparent)]
+    Recording(CassetteError),
     /// The connection broke.
     #[error("the connection to {host} broke: {reason}; send the request again")]
     Broken {
@@ -105,7 +109,10 @@ impl TransportError {
     #[must_use]
     pub fn kind(&self) -> ProviderErrorKind {
         match self {
-            Self::Address { .. } | Self::Header { .. } | Self::Client { .. } => {
+            Self::Address { .. }
+            | Self::Header { .. }
+            | Self::Client { .. }
+            | Self::Recording(_) => {
                 ProviderErrorKind::InvalidRequest
             }
             Self::Connect { .. } | Self::Broken { .. } => ProviderErrorKind::Network,

@@ -300,7 +300,7 @@ fn what_a_model_cannot_do_is_told_before_sending() {
         ),
         (
             "perplexity",
-            with_tool(asking("sonar", plain.clone())),
+            with_tool(asking("sonar", plain)),
             OptionError::Tools {
                 model: name("sonar"),
             },

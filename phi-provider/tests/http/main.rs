@@ -10,5 +10,7 @@ mod credentials_stay_secret;
 mod deltas_come_when_they_are_sent;
 mod each_exchange_is_sent_once_and_closed;
 mod losses_are_decided_before_sending;
+mod recordings_are_replayed;
 mod silence_ends_in_a_timeout;
 mod support;
+mod the_wire_sink_shows_no_secret;

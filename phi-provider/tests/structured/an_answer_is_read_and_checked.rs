@@ -25,7 +25,7 @@ fn reply(texts: &[&str], stop_reason: StopReason) -> AssistantMessage {
 fn form(schema: &Value) -> OutputSchema {
     OutputSchema {
         name: "person".to_owned(),
-        schema: RawJson::from_value(schema).unwrap(),
+        schema: RawJson::from_value(schema).expect("JSON"),
     }
 }
 
@@ -41,7 +41,7 @@ fn person() -> OutputSchema {
 #[track_caller]
 fn fault(texts: &[&str], stop_reason: StopReason) -> OutputFault {
     let reply = reply(texts, stop_reason);
-    let error = read_output(&reply, &person()).unwrap_err();
+    let error = read_output(&reply, &person()).expect_err("a fault");
     assert_eq!(*error.reply, reply);
     error.fault
 }
