@@ -1,6 +1,7 @@
 //! Whatever bytes come, a decoder answers with deltas or an error: no panic, no endless memory.
 #![cfg(any(
     feature = "anthropic",
+    feature = "bedrock",
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
@@ -19,6 +20,8 @@ fn wires() -> Vec<Box<dyn Wire>> {
     vec![
         #[cfg(feature = "anthropic")]
         Box::new(phi_provider::AnthropicMessages::new()),
+        #[cfg(feature = "bedrock")]
+        Box::new(phi_provider::BedrockConverse::new("us-east-1")),
         #[cfg(feature = "cohere")]
         Box::new(phi_provider::CohereChat::new()),
         #[cfg(feature = "ollama")]
@@ -150,6 +153,7 @@ fn recordings() -> &'static [Vec<u8>] {
         let mut paths = Vec::new();
         for dir in [
             "anthropic",
+            "bedrock",
             "cohere",
             "google",
             "mistral",
@@ -160,7 +164,7 @@ fn recordings() -> &'static [Vec<u8>] {
             for file in std::fs::read_dir(format!("{root}/{dir}")).unwrap() {
                 let path = file.unwrap().path();
                 let name = path.to_string_lossy().into_owned();
-                let ends = [".sse", ".ndjson", ".0.json"];
+                let ends = [".sse", ".ndjson", ".0.json", ".eventstream.bin"];
                 if ends.iter().any(|end| name.ends_with(end)) {
                     paths.push(path);
                 }

@@ -177,11 +177,6 @@ impl BlockWriter {
         self.close_message(out);
         if out.position() > 0 {
             out.raw(",");
-        } else if role == Role::Assistant {
-            // A conversation must begin with the user.
-            out.raw("{\"role\":\"user\",\"content\":[");
-            out.raw(FILLER);
-            out.raw("]},");
         }
         out.raw(match role {
             Role::User => "{\"role\":\"user\",\"content\":[",
