@@ -115,6 +115,7 @@ pub mod openai_responses;
 #[cfg(any(
     feature = "bedrock",
     feature = "cohere",
+    feature = "gemini",
     feature = "ollama",
     feature = "openai-chat",
     feature = "openai-responses"
@@ -150,6 +151,8 @@ pub use cohere::{CohereChat, ToolSchemas};
 #[cfg(feature = "transport")]
 pub use cassette::{Cassette, CassetteError};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
+#[cfg(feature = "gemini")]
+pub use gemini::Gemini;
 #[cfg(feature = "credential-command")]
 pub use http_command::SecretCommand;
 #[cfg(feature = "transport")]
@@ -171,6 +174,8 @@ pub use sse::{SseDecoder, StreamEvent};
 pub use translate::translate;
 #[cfg(feature = "transport")]
 pub use transport::{HttpResponse, Transport, TransportError};
+#[cfg(feature = "vertex")]
+pub use vertex::Vertex;
 pub use wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 #[cfg(feature = "transport")]
 pub use wire_sink::{WireEvent, WireSink};

@@ -61,6 +61,7 @@ impl<'a> Object<'a> {
         test,
         feature = "anthropic",
         feature = "bedrock",
+        feature = "gemini",
         feature = "ollama",
         feature = "openai-responses"
     ))]

@@ -47,7 +47,18 @@ pub(crate) fn join(fields: &mut Object<'_>, extra: Object<'_>) {
 }
 
 /// Writes an object up to the value of its last field, `messages`.
+#[cfg(any(
+    feature = "bedrock",
+    feature = "cohere",
+    feature = "ollama",
+    feature = "openai-chat"
+))]
 pub(crate) fn up_to_messages(fields: Object<'_>) -> String {
+    up_to(fields, "messages")
+}
+
+/// Writes an object up to the value of its last field.
+pub(crate) fn up_to(fields: Object<'_>, last: &str) -> String {
     let mut head = String::from("{");
     for (name, json) in fields.into_fields() {
         push_string(&mut head, &name);
@@ -55,6 +66,7 @@ pub(crate) fn up_to_messages(fields: Object<'_>) -> String {
         head.push_str(&json);
         head.push(',');
     }
-    head.push_str("\"messages\":");
+    push_string(&mut head, last);
+    head.push(':');
     head
 }

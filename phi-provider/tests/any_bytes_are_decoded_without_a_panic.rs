@@ -27,7 +27,7 @@ fn wires() -> Vec<Box<dyn Wire>> {
         #[cfg(feature = "ollama")]
         Box::new(phi_provider::OllamaChat::default()),
         #[cfg(feature = "gemini")]
-        Box::new(phi_provider::gemini::Gemini::new()),
+        Box::new(phi_provider::Gemini::new()),
         #[cfg(feature = "openai-chat")]
         Box::new(phi_provider::openai_chat::OpenAiChat::new(
             "http://localhost",

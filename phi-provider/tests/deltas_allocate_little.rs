@@ -5,7 +5,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the tests say what they counted")]
 
-use phi_provider::gemini::Gemini;
+use phi_provider::Gemini;
 use phi_provider::openai_chat::OpenAiChat;
 use phi_provider::{AnthropicMessages, CohereChat, OllamaChat, ResponseHead, Wire};
 

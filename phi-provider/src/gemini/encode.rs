@@ -1,17 +1,20 @@
 //! Writes the body of a request.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use phi_types::{
-    AssistantMessage, AssistantPart, Entry, History, Options, RawJson, Request, ToolCall,
-    ToolChoice, ToolSpec,
+    AssistantMessage, AssistantPart, EffectClass, Entry, History, OutputSchema, RawJson, Request,
+    ToolCall, ToolChoice, ToolKind, ToolSpec,
 };
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::contents::{ContentWriter, rules};
 use super::model::Generation;
-use super::schema::openapi_subset;
 use super::{Gemini, SchemaForm, ThoughtReplay};
 use crate::object::{Object, push_string};
+use crate::request_body::{add, add_some, extra_fields, join, up_to};
+use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION, SchemaRule, sanitise};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
 use crate::wire::{EncodeError, Wire};
@@ -23,38 +26,44 @@ impl Gemini {
     /// Writes the body: what rarely changes first, `contents` last.
     pub(super) fn body(&self, request: &Request) -> Result<Body, EncodeError> {
         let generation = self.generation.of(&request.model);
-        let mut extra = extra_fields(request.options.extra.as_ref())?;
+        let mut extra = extra_fields(&request.options)?;
+        let form = Form::of(request, generation);
         let mut body = Object::default();
         // What is cached already holds system prompt and tools, which may not come twice.
         let is_cached = extra.field("cachedContent").is_some_and(|it| it != "null");
         if !is_cached {
             if !request.system.trim().is_empty() {
                 let system = json!({"parts": [{"text": &*request.system}]});
-                body.set("systemInstruction", system.to_string());
+                add(&mut body, "systemInstruction", &system);
             }
             let own_tools = extra.remove("tools");
-            let tools = self.tools(&request.tools, own_tools.as_deref())?;
+            let mut specs = Cow::Borrowed(&*request.tools);
+            if let Some(Form::Tool(tool)) = &form {
+                specs.to_mut().push(tool.clone());
+            }
+            let tools = self.tools(&specs, own_tools.as_deref())?;
             if !tools.is_empty() {
                 body.set("tools", format!("[{tools}]"));
             }
             let own = OwnTools::read(own_tools.as_deref());
-            let has_functions = own.has_functions || !request.tools.is_empty();
+            let has_functions = own.has_functions || !specs.is_empty();
             let may_mix = self.mixes_tools && generation == Generation::Levels;
-            let mixed = has_functions && own.has_others && may_mix;
-            let config = tool_config(&request.options, has_functions, mixed);
-            set_merged(&mut body, "toolConfig", config, extra.remove("toolConfig"));
+            let choice = match form {
+                Some(Form::Tool(_)) => Some(&ToolChoice::Required),
+                _ => request.options.tool_choice.as_ref(),
+            };
+            let config = tool_config(
+                choice.filter(|_| has_functions),
+                has_functions && own.has_others && may_mix,
+            );
+            set_joined(&mut body, "toolConfig", config, extra.remove("toolConfig"));
         }
-        set_merged(
-            &mut body,
-            "generationConfig",
-            self.generation_config(request)?,
-            extra.remove("generationConfig"),
-        );
-        for (name, value) in extra.into_fields() {
-            body.set(&name, without_lone_surrogates(&value).into_owned());
-        }
+        let config = self.generation_config(request, form.as_ref())?;
+        let given = extra.remove("generationConfig");
+        set_joined(&mut body, "generationConfig", config, given);
+        join(&mut body, extra);
         let given = body.remove("contents");
-        let mut head = beginning(body);
+        let mut head = up_to(body, "contents");
         if let Some(contents) = given {
             return Ok((vec![Bytes::from(head + &contents + "}")], Vec::new()));
         }
@@ -112,72 +121,104 @@ impl Gemini {
     }
 
     fn declaration(&self, spec: &ToolSpec) -> Result<String, EncodeError> {
-        let not_an_object = || EncodeError::SchemaNotAnObject {
-            tool: spec.name.to_string(),
-        };
-        if !spec.input_schema.is_object() {
-            return Err(not_an_object());
-        }
         let mut out = String::from("{\"name\":");
         push_string(&mut out, &spec.name);
         if !spec.description.trim().is_empty() {
             out.push_str(",\"description\":");
             push_string(&mut out, &spec.description);
         }
-        match self.schema_form {
-            SchemaForm::JsonSchema => {
-                out.push_str(",\"parametersJsonSchema\":");
-                out.push_str(&without_lone_surrogates(spec.input_schema.as_str()));
-            }
-            SchemaForm::OpenApiSubset => {
-                let schema = read(&spec.input_schema).ok_or_else(not_an_object)?;
-                let written = openapi_subset(&schema);
-                // An object without fields is refused: no parameters are none.
-                if written.get("properties").is_some() {
-                    out.push_str(",\"parameters\":");
-                    out.push_str(&written.to_string());
-                }
-            }
+        let schema = self.schema(&spec.input_schema, &spec.name)?;
+        // An object without fields is refused in the subset: no parameters are none.
+        let is_empty = self.schema_form == SchemaForm::OpenApiSubset
+            && Object::read(&schema).is_ok_and(|it| it.field("properties").is_none_or(is_empty));
+        if !is_empty {
+            out.push_str(match self.schema_form {
+                SchemaForm::JsonSchema => ",\"parametersJsonSchema\":",
+                SchemaForm::OpenApiSubset => ",\"parameters\":",
+            });
+            out.push_str(&schema);
         }
         out.push('}');
         Ok(out)
     }
 
-    fn generation_config(&self, request: &Request) -> Result<Map<String, Value>, EncodeError> {
+    /// Writes a schema in the form that is set.
+    fn schema<'s>(&self, schema: &'s RawJson, name: &str) -> Result<Cow<'s, str>, EncodeError> {
+        if !schema.is_object() {
+            let tool = name.to_owned();
+            return Err(EncodeError::SchemaNotAnObject { tool });
+        }
+        let clean = without_lone_surrogates(schema.as_str());
+        match self.schema_form {
+            SchemaForm::JsonSchema => Ok(clean),
+            SchemaForm::OpenApiSubset => {
+                let clean = RawJson::parse(&clean).unwrap_or_else(|_| schema.clone());
+                let written = sanitise(&clean, &SchemaRule::OPEN_API).schema;
+                Ok(Cow::Owned(written.as_str().to_owned()))
+            }
+        }
+    }
+
+    fn generation_config(
+        &self,
+        request: &Request,
+        form: Option<&Form<'_>>,
+    ) -> Result<Object<'static>, EncodeError> {
         let options = &*request.options;
-        let mut config = Map::new();
-        let mut set = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                config.insert(name.to_owned(), value);
-            }
-        };
-        set(
-            "maxOutputTokens",
-            options.output_tokens_max.map(Value::from),
-        );
-        set("temperature", options.temperature.map(Value::from));
-        set("topP", options.top_p.map(Value::from));
+        let mut config = Object::default();
+        add_some(&mut config, "maxOutputTokens", options.output_tokens_max);
+        add_some(&mut config, "temperature", options.temperature);
+        add_some(&mut config, "topP", options.top_p);
         let sequences = Some(&options.stop_sequences).filter(|all| !all.is_empty());
-        set("stopSequences", sequences.map(|all| json!(all)));
-        set(
-            "thinkingConfig",
-            self.generation
-                .thinking_config(&request.model, options.thinking),
-        );
-        if let Some(output) = &options.output {
-            let schema = read(&output.schema)
-                .filter(Value::is_object)
-                .ok_or_else(|| EncodeError::SchemaNotAnObject {
-                    tool: output.name.clone(),
-                })?;
-            set("responseMimeType", Some("application/json".into()));
-            match self.schema_form {
-                SchemaForm::JsonSchema => set("responseJsonSchema", Some(schema)),
-                SchemaForm::OpenApiSubset => set("responseSchema", Some(openapi_subset(&schema))),
-            }
+        add_some(&mut config, "stopSequences", sequences);
+        let thinking = self
+            .generation
+            .thinking_config(&request.model, options.thinking);
+        add_some(&mut config, "thinkingConfig", thinking);
+        if let Some(Form::Native(output)) = form {
+            add(&mut config, "responseMimeType", "application/json");
+            let schema = self.schema(&output.schema, &output.name)?.into_owned();
+            config.set(
+                match self.schema_form {
+                    SchemaForm::JsonSchema => "responseJsonSchema",
+                    SchemaForm::OpenApiSubset => "responseSchema",
+                },
+                schema,
+            );
         }
         Ok(config)
     }
+}
+
+/// What asks for the form of the answer.
+#[derive(Debug)]
+enum Form<'r> {
+    /// The schema of the answer.
+    Native(&'r OutputSchema),
+    /// One more function, which must be called: models before Gemini 3 take no schema beside
+    /// functions.
+    Tool(ToolSpec),
+}
+
+impl<'r> Form<'r> {
+    fn of(request: &'r Request, generation: Generation) -> Option<Self> {
+        let output = request.options.output.as_ref()?;
+        if request.tools.is_empty() || generation == Generation::Levels {
+            return Some(Self::Native(output));
+        }
+        Some(Self::Tool(ToolSpec {
+            name: OUTPUT_TOOL.into(),
+            description: OUTPUT_TOOL_DESCRIPTION.into(),
+            input_schema: output.schema.clone(),
+            kind: ToolKind::Other,
+            effect_class: EffectClass::Pure,
+        }))
+    }
+}
+
+/// Says whether an object has no fields.
+fn is_empty(object: &str) -> bool {
+    Object::read(object).is_ok_and(|it| it.into_fields().is_empty())
 }
 
 /// What the tools hold that the caller gave in the words of the service.
@@ -206,76 +247,45 @@ impl OwnTools {
     }
 }
 
-/// Reads a value without half characters.
-fn read(json: &RawJson) -> Option<Value> {
-    serde_json::from_str(&without_lone_surrogates(json.as_str())).ok()
-}
-
-/// Says which tools are called; without functions the field is refused.
-fn tool_config(options: &Options, has_functions: bool, mixed: bool) -> Map<String, Value> {
-    let mut config = Map::new();
-    if let Some(choice) = options.tool_choice.as_ref().filter(|_| has_functions) {
-        let calling = match choice {
-            ToolChoice::Auto => json!({"mode": "AUTO"}),
-            ToolChoice::None => json!({"mode": "NONE"}),
-            ToolChoice::Required => json!({"mode": "ANY"}),
-            ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
-        };
-        config.insert("functionCallingConfig".to_owned(), calling);
-    }
-    if mixed {
-        config.insert("includeServerSideToolInvocations".to_owned(), true.into());
-    }
+/// Says which functions are called, and whether tools of the service stand beside them.
+fn tool_config(choice: Option<&ToolChoice>, mixed: bool) -> Object<'static> {
+    let mut config = Object::default();
+    let calling = choice.map(|choice| match choice {
+        ToolChoice::Auto => json!({"mode": "AUTO"}),
+        ToolChoice::None => json!({"mode": "NONE"}),
+        ToolChoice::Required => json!({"mode": "ANY"}),
+        ToolChoice::Tool(name) => json!({"mode": "ANY", "allowedFunctionNames": [name]}),
+    });
+    add_some(&mut config, "functionCallingConfig", calling);
+    add_some(
+        &mut config,
+        "includeServerSideToolInvocations",
+        mixed.then_some(true),
+    );
     config
 }
 
 /// Sets an object whose fields those of the caller join last.
-fn set_merged<'a>(
-    body: &mut Object<'a>,
+fn set_joined<'b>(
+    body: &mut Object<'b>,
     name: &str,
-    mut ours: Map<String, Value>,
-    given: Option<std::borrow::Cow<'a, str>>,
+    mut ours: Object<'_>,
+    given: Option<Cow<'b, str>>,
 ) {
     let Some(given) = given else {
-        if !ours.is_empty() {
-            body.set(name, Value::Object(ours).to_string());
+        let text = ours.text();
+        if text != "{}" {
+            body.set(name, text);
         }
         return;
     };
-    match serde_json::from_str(&without_lone_surrogates(&given)) {
-        Ok(Value::Object(fields)) => {
-            ours.extend(fields);
-            body.set(name, Value::Object(ours).to_string());
+    match Object::read(&given) {
+        Ok(fields) => {
+            join(&mut ours, fields);
+            body.set(name, ours.text());
         }
-        _ => body.set(name, given),
+        Err(_) => body.set(name, given),
     }
-}
-
-fn extra_fields(extra: Option<&RawJson>) -> Result<Object<'_>, EncodeError> {
-    let Some(extra) = extra else {
-        return Ok(Object::default());
-    };
-    let found = match extra.as_str().trim_start().bytes().next() {
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    };
-    Object::read(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject { found })
-}
-
-/// Writes the fields before the contents.
-fn beginning(fields: Object<'_>) -> String {
-    let mut beginning = String::from("{");
-    for (name, json) in fields.into_fields() {
-        push_string(&mut beginning, &name);
-        beginning.push(':');
-        beginning.push_str(&json);
-        beginning.push(',');
-    }
-    beginning.push_str("\"contents\":");
-    beginning
 }
 
 /// Leaves thoughts and signatures out of everything before the last thing that the user said.

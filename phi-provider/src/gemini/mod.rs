@@ -9,7 +9,6 @@ mod finish;
 mod model;
 mod partial_args;
 mod parts;
-mod schema;
 mod usage;
 
 use std::time::SystemTime;
@@ -23,6 +22,7 @@ pub use self::model::Generation;
 use crate::body::BodyDecoder;
 use crate::credential::{CredentialError, KeyHeader, Secret, SecretHeader};
 use crate::limits::Limits;
+use crate::structured::OutputToolDecoder;
 use crate::view_writer::ViewCache;
 use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, ResponseHead, Wire};
 
@@ -38,6 +38,9 @@ use crate::wire::{Decoder, Delivery, EncodeError, Encoded, HttpRequest, Response
 ///
 /// `Options::extra` joins the body last: its fields replace those that the wire writes, except that
 /// `tools` are appended, and that `generationConfig` and `toolConfig` are merged field by field.
+/// An answer in a form is asked for by its schema, and by a function that must be called where a
+/// model before Gemini 3 has other functions beside it.
+///
 /// With a `cachedContent` neither system prompt nor tools are written, because it holds them.
 // Wide: what the service is, how it is asked, and what it accepts.
 #[derive(Debug, Clone)]
@@ -209,7 +212,8 @@ impl Wire for Gemini {
 
     fn decoder(&self, head: &ResponseHead) -> Box<dyn Decoder> {
         let reader = Reader::new(self.limits.body_bytes_max);
-        Box::new(BodyDecoder::new(head, self.limits, reader))
+        let decoder = BodyDecoder::new(head, self.limits, reader);
+        Box::new(OutputToolDecoder::new(Box::new(decoder)))
     }
 
     fn authorize(

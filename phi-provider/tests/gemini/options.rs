@@ -1,11 +1,12 @@
 //! How options are asked for: limits, thinking, and the form of the answer.
 
 use phi_provider::gemini::{Generation, SchemaForm};
-use phi_types::{Options, OutputSchema, RawJson, Thinking};
+use phi_provider::structured::OUTPUT_TOOL;
+use phi_types::{Options, OutputSchema, RawJson, StopReason, Thinking};
 use serde_json::{Value, json};
 
-use crate::requests::{body, request, user, with_options};
-use crate::{NEW, OLD, wire};
+use crate::requests::{body, request, user, with_options, with_tools};
+use crate::{NEW, OLD, call, last, message, shown, stream, wire};
 
 fn config(model: &str, options: Options) -> Value {
     let request = with_options(request(model, [user("hi")]), options);
@@ -157,6 +158,48 @@ fn g09_an_answer_with_a_form_is_asked_for_by_its_schema() {
     let legacy = wire().with_schema_form(SchemaForm::OpenApiSubset);
     let request = with_options(request(OLD, [user("hi")]), options());
     let expected = json!({"responseMimeType": "application/json", "responseSchema": {
-        "type": "OBJECT", "properties": {"k": {"type": "STRING", "nullable": true}}}});
+        "type": "object", "properties": {"k": {"type": "string", "nullable": true}}}});
     assert_eq!(body(&legacy, &request)["generationConfig"], expected);
+}
+
+fn in_a_form() -> Options {
+    Options {
+        output: Some(OutputSchema {
+            name: "answer".to_owned(),
+            schema: RawJson::parse(r#"{"type":"object","properties":{"k":{}}}"#).unwrap(),
+        }),
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_form_beside_functions_is_one_more_function_for_models_that_take_no_schema_there() {
+    let asked = |model| with_options(with_tools(request(model, [user("hi")])), in_a_form());
+    let old = body(&wire(), &asked(OLD));
+    let functions = &old["tools"][0]["functionDeclarations"];
+    assert_eq!(functions[2]["name"], OUTPUT_TOOL);
+    assert_eq!(functions[2]["parametersJsonSchema"]["type"], "object");
+    let config = json!({"functionCallingConfig": {"mode": "ANY"}});
+    assert_eq!(old["toolConfig"], config);
+    assert_eq!(old.get("generationConfig"), None);
+    let new = body(&wire(), &asked(NEW));
+    assert_eq!(
+        new["tools"][0]["functionDeclarations"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(
+        new["generationConfig"]["responseMimeType"],
+        "application/json"
+    );
+}
+
+#[test]
+fn the_call_of_that_function_is_the_text_of_the_answer() {
+    let body = stream(&[last(json!([call(OUTPUT_TOOL, json!({"k": 1}))]), "STOP")]);
+    let message = message(&body).unwrap();
+    assert_eq!(shown(&message), [r#"text {"k":1}"#]);
+    assert_eq!(message.stop_reason, StopReason::EndTurn);
 }

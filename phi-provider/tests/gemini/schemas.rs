@@ -41,9 +41,10 @@ fn g09_schemas_may_be_of_the_subset_of_openapi() {
             {"type": "string", "format": "uuid"}]}},
         "required": ["a"], "additionalProperties": false});
     let expected = json!({"name": "x", "description": "does it", "parameters": {
-        "type": "OBJECT",
-        "properties": {"a": {"type": "STRING", "enum": ["on"]},
-            "b": {"anyOf": [{"type": "INTEGER"}, {"type": "STRING"}]}},
+        "type": "object",
+        "properties": {"a": {"type": "string", "enum": ["on"]},
+            "b": {"anyOf": [{"type": "integer"},
+                {"type": "string", "description": "format: uuid"}]}},
         "required": ["a"]}});
     assert_eq!(declared(&legacy, &schema), expected);
 }

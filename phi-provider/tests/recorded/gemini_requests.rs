@@ -378,6 +378,49 @@ fn the_next_request_is_the_recorded_one() {
     assert!(compared > 40, "{compared}");
 }
 
+#[cfg(feature = "vertex")]
+#[test]
+fn every_request_goes_to_the_recorded_address() {
+    let mut compared = 0;
+    for turn in Laws::<Google>::new().turns {
+        let (Some(path), Some(model)) = (&turn.path, model_of(&turn)) else {
+            continue;
+        };
+        let version = path.split('/').nth(1).unwrap();
+        let location = path.split_once("/locations/").map(|(_, rest)| rest);
+        let location = location.and_then(|rest| rest.split('/').next());
+        // The names of places were masked by marks that no place has.
+        let wire = match location {
+            Some(location) if location.contains('<') => continue,
+            Some(location) => phi_provider::Vertex::new("PROJECT", location)
+                .with_version(version)
+                .gemini(),
+            None => Gemini::new().with_version(version),
+        };
+        let is_streamed = path.ends_with(":streamGenerateContent");
+        let wire = wire.with_delivery(if is_streamed {
+            Delivery::Streamed
+        } else {
+            Delivery::Whole
+        });
+        let said = UserMessage::text("hi");
+        let request = Request {
+            session: SessionId::new("address").unwrap(),
+            model: model.into(),
+            system: "".into(),
+            tools: [].into(),
+            view: [Entry::User(said.into())].into_iter().collect(),
+            options: Options::default().into(),
+        };
+        let url = wire.encode(&request).unwrap().request.url;
+        let url = url.trim_end_matches("?alt=sse");
+        assert!(url.ends_with(path), "{}: {url}", turn.name());
+        compared += 1;
+    }
+    println!("compared {compared} addresses");
+    assert!(compared > 150, "{compared}");
+}
+
 const FILE: &str = "a user message of phi holds text and images, no files, documents and sounds";
 const MOVED: &str = "the client moved the signature to the thoughts; the service wants it on the \
     part that it came on, where another recorded client leaves it";
