@@ -9,6 +9,7 @@
 
 mod answers;
 mod calls;
+mod dialects;
 mod errors;
 mod finishes;
 mod hostile;

@@ -36,7 +36,7 @@ pub(crate) fn with_tools(request: Request) -> Request {
     }
 }
 
-fn with_options(request: Request, options: Options) -> Request {
+pub(crate) fn with_options(request: Request, options: Options) -> Request {
     Request {
         options: options.into(),
         ..request
@@ -57,11 +57,11 @@ pub(crate) fn user(text: &str) -> Entry {
     Entry::User(Arc::new(UserMessage::text(text)))
 }
 
-fn text(text: &str) -> AssistantPart {
+pub(crate) fn text(text: &str) -> AssistantPart {
     AssistantPart::Text(TextPart::new(text))
 }
 
-fn call(id: &str, arguments: &str) -> AssistantPart {
+pub(crate) fn call(id: &str, arguments: &str) -> AssistantPart {
     AssistantPart::ToolCall(Arc::new(ToolCall {
         id: id.into(),
         name: "x".into(),
@@ -70,7 +70,7 @@ fn call(id: &str, arguments: &str) -> AssistantPart {
     }))
 }
 
-fn assistant(parts: impl IntoIterator<Item = AssistantPart>) -> AssistantMessage {
+pub(crate) fn assistant(parts: impl IntoIterator<Item = AssistantPart>) -> AssistantMessage {
     AssistantMessage {
         parts: parts.into_iter().collect(),
         stop_reason: StopReason::EndTurn,
@@ -81,7 +81,7 @@ fn assistant(parts: impl IntoIterator<Item = AssistantPart>) -> AssistantMessage
 }
 
 /// The message and a result for each of its calls.
-fn answered(message: AssistantMessage, results: &[ToolResult]) -> [Entry; 2] {
+pub(crate) fn answered(message: AssistantMessage, results: &[ToolResult]) -> [Entry; 2] {
     let answers: Vec<CallResult> = message
         .tool_calls()
         .zip(results)
@@ -96,7 +96,7 @@ fn answered(message: AssistantMessage, results: &[ToolResult]) -> [Entry; 2] {
     ]
 }
 
-fn body(wire: &OpenAiChat, request: &Request) -> Value {
+pub(crate) fn body(wire: &OpenAiChat, request: &Request) -> Value {
     serde_json::from_slice(&wire.encode(request).unwrap().request.body_bytes()).unwrap()
 }
 
