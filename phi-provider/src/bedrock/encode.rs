@@ -58,7 +58,9 @@ pub(super) fn body(
         }
         _ => "{\"cachePoint\":{\"type\":\"default\"}}",
     };
-    let mut tools = tools(wire, request, family, view.writer.has_calls())?;
+    // Tools of the service's own that join later are tools too.
+    let wants_tools = view.writer.has_calls() && extra.field("toolConfig").is_none();
+    let mut tools = tools(wire, request, family, wants_tools)?;
     if places == CachePlaces::ToolsSystemAndMessages && !tools.items.is_empty() {
         tools.items.push(',');
         tools.items.push_str(cache_point);
@@ -152,7 +154,7 @@ fn tools(
     wire: &BedrockConverse,
     request: &Request,
     family: ModelFamily,
-    has_calls: bool,
+    wants_tools: bool,
 ) -> Result<Tools, EncodeError> {
     let options = &*request.options;
     let output = options
@@ -162,7 +164,7 @@ fn tools(
     let is_forbidden = options.tool_choice == Some(ToolChoice::None);
     let mut tools = Tools::default();
     let claude_forbids = is_forbidden && family == ModelFamily::Claude && output.is_none();
-    if !is_forbidden || claude_forbids && has_calls {
+    if !is_forbidden || claude_forbids && wants_tools {
         for spec in request.tools.iter() {
             push_tool(
                 &mut tools.items,
@@ -183,7 +185,7 @@ fn tools(
             &schema,
         );
     }
-    if tools.items.is_empty() && has_calls {
+    if tools.items.is_empty() && wants_tools {
         let told = "Stands for tools that are not available any more. Never call it.";
         push_tool(
             &mut tools.items,

@@ -236,6 +236,9 @@ impl BlockWriter {
                 Part::Opaque(part) => {
                     if part.data.is_object() {
                         self.open(Role::Assistant, out);
+                        // A tool that the service ran is a call to it as well.
+                        let block = Object::read(part.data.as_str());
+                        self.has_calls |= block.is_ok_and(|it| it.field("toolUse").is_some());
                         out.raw(&without_lone_surrogates(part.data.as_str()));
                     }
                 }

@@ -87,7 +87,7 @@ fn a_whole_answer_is_asked_for_at_its_own_path() {
 #[test]
 fn a_conversation_that_only_grew_keeps_its_beginning() {
     let found = call("t1", "f", "{}");
-    let view = vec![
+    let view = [
         user("one"),
         assistant(
             CLAUDE,
@@ -471,6 +471,34 @@ fn no_tool_is_said_in_the_words_that_each_family_has() {
     let placeholder = (vec!["no_tool".to_owned()], Value::Null);
     assert_eq!(config(NOVA, true, true), placeholder);
     assert_eq!(config(CLAUDE, true, false), placeholder);
+}
+
+#[test]
+fn tools_of_the_service_need_no_placeholder_beside_them() {
+    let ran = OpaquePart {
+        kind: "server_tool_use".to_owned(),
+        data: raw(
+            r#"{"toolUse":{"toolUseId":"t","name":"n","input":{},"type":"server_tool_use"}}"#,
+        ),
+    };
+    let view = vec![
+        user("q"),
+        assistant(NOVA, vec![AssistantPart::Opaque(ran)]),
+        user("r"),
+    ];
+    let tools = |extra: Option<&str>| {
+        let options = Options {
+            extra: extra.map(raw),
+            ..Options::default()
+        };
+        let mut request = request(NOVA, view.clone(), options);
+        request.tools = [].into();
+        body(&wire(), &request)["toolConfig"]["tools"].clone()
+    };
+    let own = json!([{"systemTool": {"name": "n"}}]);
+    let extra = json!({"toolConfig": {"tools": own}}).to_string();
+    assert_eq!(tools(Some(&extra)), own);
+    assert_eq!(tools(None)[0]["toolSpec"]["name"], "no_tool");
 }
 
 #[test]

@@ -148,11 +148,49 @@ fn a_stream_of_events_in_text_is_refused_at_its_first_bytes() {
     );
 }
 
-#[test]
-fn one_long_message_in_small_pieces_is_framed_in_linear_time() {
-    let text = "x".repeat(4 << 20);
-    let body = stream(&[delta(0, &json!({ "text": text })), finish("end_turn")]);
-    let (deltas, error) = decode_pieces(&wire(), body.chunks(1 << 10));
+/// Work is counted, not timed: bytes allocated, because every copy is one into new memory.
+fn assert_linear(body: &[u8], piece: usize) {
+    let mut error = None;
+    let counted = allocation_counter::measure(|| {
+        error = decode_pieces(&wire(), body.chunks(piece)).1;
+    });
     assert_eq!(error, None);
-    assert!(deltas.contains(&Delta::text(0, text)));
+    let (bytes, allocated) = (body.len() as u64, counted.bytes_total);
+    assert!(
+        allocated < 16 * bytes,
+        "{allocated} bytes allocated for {bytes}"
+    );
+}
+
+#[test]
+fn the_work_of_framing_grows_with_the_bytes_and_not_with_their_shape() {
+    let end = stream(&[finish("end_turn")]);
+    let long = stream(&[delta(0, &json!({ "text": "x".repeat(8 << 20) }))]);
+    assert_linear(&[&long[..], &end].concat(), 1 << 10);
+    let short = stream(&[delta(0, &json!({"text": "some text"}))]);
+    assert_linear(&[&short.repeat(20_000)[..], &end].concat(), usize::MAX);
+    assert_linear(&[&short.repeat(1_000)[..], &end].concat(), 1);
+}
+
+#[test]
+fn a_delta_of_text_costs_at_most_two_allocations() {
+    let event = stream(&[delta(0, &json!({"text": " some\n text"}))]);
+    let mut decoder = wire().decoder(&ResponseHead::new(200));
+    let mut deltas = Vec::new();
+    // The first events make the decoder ready.
+    decoder.push(&event.repeat(4), &mut deltas).unwrap();
+    deltas.clear();
+    let body = event.repeat(1_000);
+    let mut seen = 0;
+    let counted = allocation_counter::measure(|| {
+        for piece in body.chunks(4 << 10) {
+            decoder.push(piece, &mut deltas).unwrap();
+            seen += deltas.len();
+            deltas.clear();
+        }
+    });
+    assert_eq!(seen, 1_000);
+    let count = counted.count_total;
+    assert!(count <= 2_000, "{count} allocations for a thousand deltas");
+    println!("{count} allocations for a thousand deltas of bedrock-converse");
 }

@@ -1,9 +1,9 @@
 //! The Converse protocol of AWS Bedrock, fact by fact.
 #![cfg(feature = "bedrock")]
+#![expect(clippy::print_stdout, reason = "the tests say what they counted")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "helpers of tests fail where the tests do"
 )]
 
