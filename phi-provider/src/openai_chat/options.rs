@@ -82,6 +82,13 @@ fn reasoning(fields: &mut Object<'_>, thinking: Thinking, quirks: Quirks) {
         ReasoningSwitch::ReasoningEffort => {
             add_some(fields, "reasoning_effort", effort(thinking, quirks));
         }
+        ReasoningSwitch::NoneOrDefault => {
+            add(
+                fields,
+                "reasoning_effort",
+                if on { "default" } else { "none" },
+            );
+        }
         ReasoningSwitch::ReasoningObject => {
             let object = match thinking {
                 Thinking::Adaptive => json!({"enabled": true}),

@@ -265,6 +265,8 @@ pub enum ReasoningSwitch {
     /// By a word in `reasoning_effort`.
     #[default]
     ReasoningEffort,
+    /// By `reasoning_effort`, which is `none` or `default`: Qwen at Groq.
+    NoneOrDefault,
     /// Not at all.
     Unsaid,
     /// By `reasoning`, an object of a word or of tokens: OpenRouter.

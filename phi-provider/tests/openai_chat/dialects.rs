@@ -411,6 +411,13 @@ fn the_amount_of_reasoning_is_said_as_the_service_knows_it() {
         ),
         ("unsaid", json!({}), json!({}), json!({}), json!({})),
         (
+            "none_or_default",
+            effort("none"),
+            effort("default"),
+            effort("default"),
+            effort("default"),
+        ),
+        (
             "reasoning_object",
             object(json!({"effort": "none"})),
             object(json!({"enabled": true})),

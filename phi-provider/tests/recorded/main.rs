@@ -43,6 +43,8 @@ mod laws;
 mod ollama;
 #[cfg(feature = "openai-chat")]
 mod openai_chat;
+#[cfg(feature = "openai-chat")]
+mod openai_chat_dialects;
 #[cfg(feature = "openai-responses")]
 mod openai_responses;
 #[cfg(feature = "openai-responses")]

@@ -14,7 +14,7 @@ use crate::fields::{Fields, insert_usage};
 use crate::laws::{Laws, Subject, decode, origin};
 use crate::pairs::{Replay, requests_agree};
 
-struct Chat;
+pub(crate) struct Chat;
 
 impl Subject for Chat {
     const PROTOCOL: &'static str = "openai-chat";
@@ -332,7 +332,7 @@ fn errors_under_a_status_of_success_say_what_the_caller_can_do() {
     assert_eq!(failed, expected);
 }
 
-struct ChatReplay;
+pub(crate) struct ChatReplay;
 
 impl Replay for ChatReplay {
     fn wire(turn: &Turn) -> Box<dyn Wire> {
