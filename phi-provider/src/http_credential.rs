@@ -203,7 +203,7 @@ impl Environment {
     }
 
     /// Returns what a variable holds; white space alone is nothing.
-    fn value(&self, name: &str) -> Option<String> {
+    pub(crate) fn value(&self, name: &str) -> Option<String> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 }

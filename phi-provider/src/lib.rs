@@ -121,10 +121,14 @@ pub mod openai_responses;
     feature = "openai-responses"
 ))]
 mod request_body;
+#[cfg(feature = "models")]
+pub mod registry;
 #[cfg(feature = "wires")]
 mod retry_after;
 #[cfg(feature = "wires")]
 mod rope;
+#[cfg(all(feature = "models", feature = "transport"))]
+mod services;
 mod sse;
 pub mod structured;
 mod surrogates;

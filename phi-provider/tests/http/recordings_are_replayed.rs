@@ -93,7 +93,9 @@ async fn a_provider_reads_from_a_recording_what_it_read_from_the_network() {
 /// Returns the base address of the first exchange.
 fn live_url(path: &Path) -> String {
     let lines = lines(path);
-    let url = lines.get(1).and_then(|line| line.pointer("/request/url")?.as_str());
+    let url = lines
+        .get(1)
+        .and_then(|line| line.pointer("/request/url")?.as_str());
     let url = url.expect("an address");
     let (base, _) = url.split_once("/words").expect("a path");
     base.to_owned()

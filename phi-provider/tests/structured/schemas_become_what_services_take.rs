@@ -76,7 +76,7 @@ fn a_property_may_be_called_like_a_keyword() {
         "additionalProperties": false,
     });
     becomes(&SchemaRule::STRICT, &schema, schema.clone());
-    becomes(&SchemaRule::CLOSED, &schema, schema);
+    becomes(&SchemaRule::CLOSED, &schema, schema.clone());
 }
 
 #[test]
