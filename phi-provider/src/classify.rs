@@ -154,6 +154,14 @@ fn kind_of_body(body: &ErrorBody) -> Kind {
         "not_found",
         "model_not_found",
         "invalid_prompt",
+        "invalid_image",
+        "invalid_image_url",
+        "invalid_image_format",
+        "invalid_base64_image",
+        "image_parse_error",
+        "image_too_large",
+        "image_file_too_large",
+        "failed_to_download_image",
         "tool_use_failed",
         "badrequest",
         "badrequesterror",
@@ -184,6 +192,9 @@ const QUOTA_CODES: &[&str] = &[
     "insufficient_balance",
     "quota_exceeded",
     "servicequotaexceededexception",
+    // The back end of ChatGPT: the plan is used up for hours or days.
+    "usage_limit_reached",
+    "usage_not_included",
 ];
 
 /// The words of AWS for "too many requests".
@@ -229,6 +240,9 @@ fn is_content_filter(body: &ErrorBody) -> bool {
         "responsibleaipolicyviolation",
         "data_inspection_failed",
         "moderation_blocked",
+        "image_content_policy_violation",
+        "bio_policy",
+        "cyber_policy",
     ]) || says(body, &["content management policy"])
         || says(body, &["requires moderation", "flagged"])
         || says(body, &["output blocked by content filtering policy"])

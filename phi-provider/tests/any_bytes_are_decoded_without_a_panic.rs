@@ -5,7 +5,8 @@
     feature = "cohere",
     feature = "gemini",
     feature = "ollama",
-    feature = "openai-chat"
+    feature = "openai-chat",
+    feature = "openai-responses"
 ))]
 #![expect(
     clippy::unwrap_used,
@@ -30,6 +31,10 @@ fn wires() -> Vec<Box<dyn Wire>> {
         Box::new(phi_provider::Gemini::new()),
         #[cfg(feature = "openai-chat")]
         Box::new(phi_provider::openai_chat::OpenAiChat::new(
+            "http://localhost",
+        )),
+        #[cfg(feature = "openai-responses")]
+        Box::new(phi_provider::openai_responses::OpenAiResponses::new(
             "http://localhost",
         )),
     ]
@@ -120,6 +125,17 @@ const FRAGMENTS: &[&str] = &[
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"b\",\"function\":{\"arguments\":\"}\"}}]}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+    "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"message\",\"id\":\"msg_1\"}}\n\n",
+    "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"content_index\":1,\"delta\":\"hi\"}\n\n",
+    "data: {\"type\":\"response.refusal.delta\",\"item_id\":\"msg_1\",\"delta\":\"no\"}\n\n",
+    "data: {\"type\":\"response.reasoning_summary_text.delta\",\"output_index\":1,\"delta\":\"hm\"}\n\n",
+    "data: {\"type\":\"response.function_call_arguments.delta\",\"output_index\":2,\"delta\":\"{\"}\n\n",
+    "data: {\"type\":\"response.custom_tool_call_input.delta\",\"delta\":\"a\\\"b\"}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"output_index\":2,\"item\":{\"type\":\"function_call\"}}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"custom_tool_call\",\"id\":\"c\",\"status\":\"incomplete\"}}\n\n",
+    "data: {\"type\":\"response.output_item.done\",\"output_index\":0,\"item\":{\"type\":\"message\",\"id\":\"msg_2\",\"content\":[{\"type\":\"refusal\"},{\"text\":\"x\"}]}}\n\n",
+    "data: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\",\"output\":[{\"type\":\"odd\"},{\"type\":\"reasoning\",\"id\":\"r\"}]}}\n\n",
+    "data: {\"type\":\"response.completed\",\"response\":{\"reasoning\":\"so\",\"output\":[{\"type\":\"function_call\",\"arguments\":{}}]}}\n\n",
     "\"candidates\":[",
     "\"parts\":[{\"functionCall\":{\"partialArgs\":[{\"jsonPath\":\"$.a[1]\"}]}}]",
     "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"x\",\"thoughtSignature\":\"s\"},{\"thought\":true}]}}]}\n\n",

@@ -7,6 +7,7 @@
 
 use phi_provider::Gemini;
 use phi_provider::openai_chat::OpenAiChat;
+use phi_provider::openai_responses::OpenAiResponses;
 use phi_provider::{AnthropicMessages, CohereChat, OllamaChat, ResponseHead, Wire};
 
 const DELTAS: u64 = 1_000;
@@ -45,7 +46,7 @@ fn allocations(wire: &dyn Wire, before: &str, event: &str) -> u64 {
 
 #[test]
 fn a_delta_of_text_costs_at_most_two_allocations() {
-    let wires: [(Box<dyn Wire>, &str, &str); 5] = [
+    let wires: [(Box<dyn Wire>, &str, &str); 6] = [
         (
             Box::new(AnthropicMessages::new()),
             concat!(
@@ -96,6 +97,18 @@ fn a_delta_of_text_costs_at_most_two_allocations() {
             concat!(
                 r#"{"model":"m","created_at":"2026-08-17T08:22:53.078901Z","message":{"role":"assistant","content":" some\n text"},"done":false}"#,
                 "\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiResponses::new("https://api.example.com/v1")),
+            concat!(
+                r#"data: {"type":"response.output_item.added","output_index":0,"item":{"id":"msg_1","type":"message","role":"assistant","content":[]}}"#,
+                "\n\n"
+            ),
+            concat!(
+                "event: response.output_text.delta\n",
+                r#"data: {"type":"response.output_text.delta","content_index":0,"delta":" some\n text","item_id":"msg_1","logprobs":[],"obfuscation":"x","output_index":0,"sequence_number":9}"#,
+                "\n\n"
             ),
         ),
     ];

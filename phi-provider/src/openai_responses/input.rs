@@ -19,6 +19,9 @@ use crate::translate::{
 };
 use crate::view_writer::{MessageWriter, Output};
 
+/// The field that names the program, an item of the service, that made a call.
+const CALLER: &str = "caller";
+
 /// The longest id that a service takes.
 const ID_CHARS_MAX: usize = 64;
 
@@ -57,6 +60,8 @@ pub(super) fn rules(quirks: Quirks) -> Rules {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct InputWriter {
     quirks: Quirks,
+    /// The items of the latest answer went back under their ids.
+    returned_ids: bool,
 }
 
 impl MessageWriter for InputWriter {
@@ -76,7 +81,7 @@ impl MessageWriter for InputWriter {
             Message::Assistant(answer) => self.answer(&answer, out),
             Message::Results(results) => {
                 for result in &results {
-                    write_result(result, out);
+                    self.write_result(result, out);
                 }
             }
         }
@@ -115,7 +120,10 @@ enum Block<'v> {
 
 impl InputWriter {
     pub(super) fn new(quirks: Quirks) -> Self {
-        Self { quirks }
+        Self {
+            quirks,
+            returned_ids: false,
+        }
     }
 
     /// Returns the system prompt as the first of the items, without the comma after it.
@@ -133,8 +141,9 @@ impl InputWriter {
         out
     }
 
-    fn answer(&self, answer: &Answer<'_>, out: &mut Output) {
+    fn answer(&mut self, answer: &Answer<'_>, out: &mut Output) {
         let returns_ids = returns_ids(answer);
+        self.returned_ids = returns_ids;
         let followed = answer
             .parts
             .iter()
@@ -162,9 +171,9 @@ impl InputWriter {
                 // The service refuses reasoning that nothing follows.
                 Part::Thinking(_) => {}
                 Part::Call { .. } if self.quirks.call_order == CallOrder::Adjacent => {
-                    self.write_call(part, returns_ids, &mut calls);
+                    self.write_call(part, &mut calls);
                 }
-                Part::Call { .. } => self.write_call(part, returns_ids, out),
+                Part::Call { .. } => self.write_call(part, out),
                 Part::Opaque(part) => write_opaque(part, returns_ids, out),
             }
             at += taken;
@@ -176,7 +185,7 @@ impl InputWriter {
         }
     }
 
-    fn write_call(&self, part: &Part<'_>, returns_ids: bool, out: &mut Output) {
+    fn write_call(&self, part: &Part<'_>, out: &mut Output) {
         let Part::Call {
             id,
             name,
@@ -197,7 +206,7 @@ impl InputWriter {
         call.set("type", json_string(kind));
         let prefix = if is_custom { "ctc_" } else { "fc_" };
         let item = facts.and_then(|facts| item_id(facts, prefix));
-        if let Some(item) = item.filter(|_| returns_ids) {
+        if let Some(item) = item.filter(|_| self.returned_ids) {
             call.set("id", json_string(item));
         }
         call.set("call_id", json_string(id));
@@ -210,11 +219,35 @@ impl InputWriter {
         if self.quirks.call_status == CallStatus::Null {
             call.set("status", "null");
         }
+        if !self.returned_ids {
+            extra.remove(CALLER);
+        }
         for (name, value) in extra.into_fields() {
             call.set(&name, value);
         }
         separate(out);
         out.raw(&call.text());
+    }
+
+    fn write_result(&self, result: &AnsweredCall<'_>, out: &mut Output) {
+        let mut extra = extra_of(result.facts);
+        let kind = if is_custom(&mut extra) {
+            "custom_tool_call_output"
+        } else {
+            "function_call_output"
+        };
+        separate(out);
+        out.raw("{\"type\":\"");
+        out.raw(kind);
+        out.raw("\",\"call_id\":");
+        out.string(&result.id);
+        out.raw(",\"output\":");
+        out.json(&output_of(result));
+        if let Some(caller) = extra.remove(CALLER).filter(|_| self.returned_ids) {
+            out.raw(",\"caller\":");
+            out.raw(&caller);
+        }
+        out.raw("}");
     }
 }
 
@@ -387,28 +420,6 @@ fn input_of(arguments: &str) -> Cow<'_, str> {
     }
     let read = serde_json::from_str::<Arguments>(arguments);
     read.map_or(Cow::Borrowed(arguments), |read| Cow::Owned(read.input))
-}
-
-fn write_result(result: &AnsweredCall<'_>, out: &mut Output) {
-    let mut extra = extra_of(result.facts);
-    let kind = if is_custom(&mut extra) {
-        "custom_tool_call_output"
-    } else {
-        "function_call_output"
-    };
-    separate(out);
-    out.raw("{\"type\":\"");
-    out.raw(kind);
-    out.raw("\",\"call_id\":");
-    out.string(&result.id);
-    out.raw(",\"output\":");
-    out.json(&output_of(result));
-    // Who asked, where it was a program that the service runs.
-    if let Some(caller) = extra.remove("caller") {
-        out.raw(",\"caller\":");
-        out.raw(&caller);
-    }
-    out.raw("}");
 }
 
 /// Returns the output of a call, whose failure stands in its text.

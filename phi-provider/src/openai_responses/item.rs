@@ -370,6 +370,9 @@ impl Item {
 
     /// Closes a call, unless the service says that its arguments were cut off.
     fn finish_call(&mut self, item: &ItemFields<'_>, kind: &str, deltas: &mut Vec<Delta>) {
+        if self.call.id.is_empty() && self.call.name.is_empty() && !self.has_text() {
+            deltas.push(Delta::tool_call(self.part, "", ""));
+        }
         push_facts(self.part, of_call(item, kind), deltas);
         if item.text("status") != "incomplete" {
             self.close_call(deltas);

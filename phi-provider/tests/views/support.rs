@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use phi_provider::openai_chat::OpenAiChat;
+use phi_provider::openai_responses::OpenAiResponses;
 use phi_provider::{AnthropicMessages, Wire};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, History, Origin,
@@ -12,9 +13,11 @@ use phi_types::{
 
 /// Makes one wire of each protocol, each time a fresh one.
 pub(crate) fn wires() -> Vec<fn() -> Box<dyn Wire>> {
-    vec![|| Box::new(AnthropicMessages::new()), || {
-        Box::new(OpenAiChat::new("https://api.example.com/v1"))
-    }]
+    vec![
+        || Box::new(AnthropicMessages::new()),
+        || Box::new(OpenAiChat::new("https://api.example.com/v1")),
+        || Box::new(OpenAiResponses::new("https://api.example.com/v1")),
+    ]
 }
 
 pub(crate) fn request(view: History) -> Request {
