@@ -229,6 +229,7 @@ fn is_auth(body: &ErrorBody) -> bool {
     body.has_code(&["invalid_api_key", "authentication_error", "unauthenticated"])
         || body.has_code(AWS_AUTH_CODES)
         || says(body, &["api key not valid"])
+        || says(body, &["api key expired"])
         || says(body, &["incorrect api key"])
         || says(body, &["invalid api key"])
 }
@@ -271,6 +272,7 @@ const OVERFLOW_PHRASES: &[&[&str]] = &[
     &["exceeded model token limit"],
     &["exceeds the maximum number of tokens"],
     &["input token count", "exceeds the maximum"],
+    &["input token count is", "model only supports up to"],
     &["maximum prompt length"],
     &["reduce the length of the messages"],
     &["prompt token count", "exceeds the limit of"],

@@ -26,8 +26,11 @@ impl Address {
     pub(crate) fn of(&self, model: &str, method: &str) -> String {
         let base = self.base_url.trim_end_matches('/');
         let version = self.version.trim_matches('/');
-        let base = base.strip_suffix(version).unwrap_or(base);
-        let mut url = base.trim_end_matches('/').to_owned();
+        let stated = base.strip_suffix(version);
+        let base = stated
+            .and_then(|base| base.strip_suffix('/'))
+            .unwrap_or(base);
+        let mut url = base.to_owned();
         let collection = COLLECTIONS.iter().find(|name| model.starts_with(**name));
         let name = collection.and_then(|name| model.strip_prefix(name));
         let collection = collection.unwrap_or(&"models/").trim_end_matches('/');
@@ -92,5 +95,11 @@ mod tests {
         };
         let url = "https://x.example/v1beta/models/m:g";
         assert_eq!(stated.of("m", "g"), url);
+        let other = Address {
+            base_url: "https://x.example/apiv1beta".to_owned(),
+            ..stated
+        };
+        let url = "https://x.example/apiv1beta/v1beta/models/m:g";
+        assert_eq!(other.of("m", "g"), url);
     }
 }

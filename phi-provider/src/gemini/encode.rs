@@ -32,31 +32,7 @@ impl Gemini {
         // What is cached already holds system prompt and tools, which may not come twice.
         let is_cached = extra.field("cachedContent").is_some_and(|it| it != "null");
         if !is_cached {
-            if !request.system.trim().is_empty() {
-                let system = json!({"parts": [{"text": &*request.system}]});
-                add(&mut body, "systemInstruction", &system);
-            }
-            let own_tools = extra.remove("tools");
-            let mut specs = Cow::Borrowed(&*request.tools);
-            if let Some(Form::Tool(tool)) = &form {
-                specs.to_mut().push(tool.clone());
-            }
-            let tools = self.tools(&specs, own_tools.as_deref())?;
-            if !tools.is_empty() {
-                body.set("tools", format!("[{tools}]"));
-            }
-            let own = OwnTools::read(own_tools.as_deref());
-            let has_functions = own.has_functions || !specs.is_empty();
-            let may_mix = self.mixes_tools && generation == Generation::Levels;
-            let choice = match form {
-                Some(Form::Tool(_)) => Some(&ToolChoice::Required),
-                _ => request.options.tool_choice.as_ref(),
-            };
-            let config = tool_config(
-                choice.filter(|_| has_functions),
-                has_functions && own.has_others && may_mix,
-            );
-            set_joined(&mut body, "toolConfig", config, extra.remove("toolConfig"));
+            self.surface(&mut body, &mut extra, request, form.as_ref())?;
         }
         let config = self.generation_config(request, form.as_ref())?;
         let given = extra.remove("generationConfig");
@@ -94,6 +70,40 @@ impl Gemini {
         chunks.extend(view.json.into_chunks());
         chunks.push(Bytes::from_static(b"]}"));
         Ok((chunks, view.losses))
+    }
+
+    /// Writes what the model is shown besides the conversation.
+    fn surface<'r>(
+        &self,
+        body: &mut Object<'r>,
+        extra: &mut Object<'r>,
+        request: &Request,
+        form: Option<&Form<'_>>,
+    ) -> Result<(), EncodeError> {
+        if !request.system.trim().is_empty() {
+            let system = json!({"parts": [{"text": &*request.system}]});
+            add(body, "systemInstruction", &system);
+        }
+        let own_tools = extra.remove("tools");
+        let mut specs = Cow::Borrowed(&*request.tools);
+        if let Some(Form::Tool(tool)) = form {
+            specs.to_mut().push(tool.clone());
+        }
+        let tools = self.tools(&specs, own_tools.as_deref())?;
+        if !tools.is_empty() {
+            body.set("tools", format!("[{tools}]"));
+        }
+        let own = OwnTools::read(own_tools.as_deref());
+        let has_functions = own.has_functions || !specs.is_empty();
+        let takes_mixed = self.generation.of(&request.model) == Generation::Levels;
+        let mixed = has_functions && own.has_others && self.mixes_tools && takes_mixed;
+        let choice = match form {
+            Some(Form::Tool(_)) => Some(&ToolChoice::Required),
+            Some(Form::Native(_)) | None => request.options.tool_choice.as_ref(),
+        };
+        let config = tool_config(choice.filter(|_| has_functions), mixed);
+        set_joined(body, "toolConfig", config, extra.remove("toolConfig"));
+        Ok(())
     }
 
     /// Writes the tools without the brackets: those of the request, then those of the service.

@@ -76,7 +76,7 @@ pub enum ThoughtReplay {
     All,
     /// Those since the last message of the user, without which the service refuses the calls of the
     /// turn. The beginning of requests then changes with every message of the user, so that it is
-    /// not found in a cache.
+    /// not found in a cache, and every request writes the whole conversation.
     CurrentTurn,
 }
 

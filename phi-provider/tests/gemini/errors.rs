@@ -80,6 +80,19 @@ fn every_status_of_the_service_has_its_kind() {
         ),
         (
             400,
+            "INVALID_ARGUMENT",
+            "API key expired. Please renew the API key.",
+            Kind::Auth,
+        ),
+        (
+            400,
+            "INVALID_ARGUMENT",
+            "Unable to submit request because the input token count is 40000 but the model only supports \
+             up to 32768.",
+            Kind::ContextOverflow,
+        ),
+        (
+            400,
             "FAILED_PRECONDITION",
             "User location is not supported",
             Kind::InvalidRequest,
