@@ -1,14 +1,20 @@
 //! The async driver: it does what the machine asks, and nothing of its own accord.
 
+mod compaction;
 mod handle;
 mod hooks;
 mod in_flight;
 mod parts;
 mod progress;
 mod run;
+mod several;
 mod work;
 
+pub use compaction::{
+    Breaker, CompactionFailed, Compactor, DropMiddle, InOrder, Keep, Scope, Summarise,
+    SummaryFailed, TruncateResults,
+};
 pub use handle::{Handle, Undelivered};
-pub use hooks::{HookContext, HookError, Hooks, ModelDecision, ToolDecision};
+pub use hooks::{CompactionDecision, HookContext, HookError, Hooks, ModelDecision, ToolDecision};
 pub use parts::Driver;
 pub use run::{Finished, HookFailed, Run, Update};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use phi_types::{
-    Approval, CompactionBlock, Delta, EffectId, Event, History, Live, LoopId, ModelPatch,
-    ProviderError, QueueId, RawJson, Request, SessionId, SurfaceChanged, Target, ToolCall,
-    ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
+    Approval, Calibration, CompactionBlock, Delta, EffectId, Event, History, Live, LoopId,
+    ModelPatch, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId, Surface,
+    SurfaceChanged, Target, ToolCall, ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
 };
 
 /// What happened outside.
@@ -32,7 +32,7 @@ pub enum Input {
     /// The question whether a call may run was answered.
     Approval(EffectId, Approval),
     /// The view can be made smaller.
-    Compacted(EffectId, CompactionBlock, Usage),
+    Compacted(EffectId, Compacted, Usage),
     /// The view cannot be made smaller; the text says why, the usage what the attempt took.
     CompactionFailed(EffectId, String, Usage),
     /// A hook decided.
@@ -132,10 +132,57 @@ pub struct RunTool {
 pub struct Compact {
     /// The effect.
     pub id: EffectId,
+    /// The session.
+    pub session: SessionId,
     /// What the model reads now.
     pub view: History,
+    /// What it is shown besides.
+    pub surface: Surface,
     /// The window that it must fit, where it is known.
     pub window_tokens: Option<u64>,
+    /// What the next request shall not exceed, so that a while passes before the next compaction:
+    /// half of what it must not exceed.
+    pub budget_tokens: u64,
+    /// Tokens of everything besides the view, as [`phi_types::EstimatedTokens`] counts them.
+    pub surface_tokens: u64,
+    /// What reports say about such counts.
+    pub calibration: Calibration,
+}
+
+impl Compact {
+    /// Estimates the tokens of the next request with another view.
+    #[must_use]
+    pub fn tokens_of(&self, view: &History) -> u64 {
+        self.calibration
+            .tokens(self.surface_tokens + view.estimated_tokens())
+    }
+
+    /// Says whether the next request would be small enough to be sent: smaller than it is now, and
+    /// inside the window where that is known.
+    #[must_use]
+    pub fn fits(&self, view: &History) -> bool {
+        let tokens = self.tokens_of(view);
+        view.estimated_tokens() < self.view.estimated_tokens()
+            && self.window_tokens.is_none_or(|window| tokens <= window)
+    }
+}
+
+/// How a view is made smaller. Both parts name entries of the view as it was.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Compacted {
+    /// Tool results that are shown shorter.
+    pub pruned: Vec<PrunedResult>,
+    /// Entries that something shorter stands for.
+    pub block: Option<CompactionBlock>,
+}
+
+impl From<CompactionBlock> for Compacted {
+    fn from(block: CompactionBlock) -> Self {
+        Self {
+            pruned: Vec::new(),
+            block: Some(block),
+        }
+    }
 }
 
 /// Ask whether a call may run.
@@ -170,6 +217,8 @@ pub enum Subject {
     Model(Request),
     /// A tool is about to run this call.
     Tool(Arc<ToolCall>),
+    /// The view is about to be made smaller. The effect has no name yet: its `seq` is 0.
+    Compaction(Compact),
 }
 
 /// What the hooks decided.
@@ -188,7 +237,8 @@ pub enum Verdict {
         /// Other arguments with which it would run.
         arguments: Option<RawJson>,
     },
-    /// Do not do it: a call is answered as denied, a model call rejects the loop.
+    /// Do not do it: a call is answered as denied, a model call rejects the loop, a compaction is
+    /// left out, or where the view overflowed fails the loop.
     Deny {
         /// Why, for the model or the caller to read.
         reason: String,

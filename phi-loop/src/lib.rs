@@ -35,12 +35,13 @@ mod step;
 
 #[cfg(feature = "driver")]
 pub use driver::{
-    Driver, Finished, Handle, HookContext, HookError, HookFailed, Hooks, ModelDecision, Run,
-    ToolDecision, Undelivered, Update,
+    Breaker, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle, Finished, Handle,
+    HookContext, HookError, HookFailed, Hooks, InOrder, Keep, ModelDecision, Run, Scope, Summarise,
+    SummaryFailed, ToolDecision, TruncateResults, Undelivered, Update,
 };
 pub use io::{
-    AskApproval, CallModel, Compact, DecisionId, Effect, Input, Output, Rejected, RunTool, Subject,
-    ToolReport, Verdict,
+    AskApproval, CallModel, Compact, Compacted, DecisionId, Effect, Input, Output, Rejected,
+    RunTool, Subject, ToolReport, Verdict,
 };
 pub use machine::{Machine, Start};
 pub use replay::{Diverged, replay};

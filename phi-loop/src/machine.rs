@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Assembler, AttemptFacts, CompactionEnded, Configuration, Continuation, EffectId, Event,
-    EventKind, LoopId, ModelFailed, Outcome, ProviderError, ProviderErrorKind, Queue, Queued,
-    RawJson, SessionId, StopCause, Surface, ToolEnding, Transcript, Usage,
+    Assembler, AttemptFacts, Configuration, Continuation, EffectId, Event, EventKind, LoopId,
+    ModelFailed, Outcome, ProviderError, ProviderErrorKind, Queue, Queued, RawJson, SessionId,
+    StopCause, Surface, ToolEnding, Transcript, Usage,
 };
 
 use crate::calls::Slot;
@@ -17,6 +17,8 @@ use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
 mod inputs;
 mod model;
 mod outputs;
+
+pub(crate) use inputs::check_message;
 
 /// What a loop begins with.
 #[derive(Debug, Clone, PartialEq)]
@@ -178,12 +180,12 @@ impl Machine {
             }
             Input::ToolEnded(effect, report) => self.on_tool_ended(now, &effect, report)?,
             Input::Approval(effect, approval) => self.on_approval(now, effect, approval)?,
-            Input::Compacted(effect, block, usage) => {
-                self.on_compacted(now, &effect, block, usage)?;
+            Input::Compacted(effect, compacted, usage) => {
+                self.on_compacted(now, &effect, compacted, usage)?;
             }
             Input::CompactionFailed(effect, reason, usage) => {
                 self.compacting(&effect)?;
-                let failed = self.state.compaction_failed(reason, usage);
+                let failed = self.state.compaction_failed(Some(reason), usage);
                 self.emit(now, failed);
             }
             Input::Decided(id, verdict) => self.on_decided(now, id, verdict)?,
@@ -262,14 +264,8 @@ impl Machine {
                 stage: Stage::Compacting { .. },
                 ..
             }) => {
-                let (entries, usage) = (self.state.view_entries(), Usage::default());
-                let ended = CompactionEnded {
-                    block: None,
-                    error: None,
-                    entries,
-                    usage,
-                };
-                self.emit(now, EventKind::CompactionEnded(ended));
+                let again = self.state.compaction_failed(None, Usage::default());
+                self.emit(now, again);
             }
             Phase::Settling { .. } => self.resume_calls(now),
             Phase::New
@@ -344,10 +340,10 @@ impl Machine {
                 effects.extend(self.call_model());
             }
             Phase::Calling(Calling {
-                stage: Stage::Compacting { seq },
+                stage: Stage::Compacting { seq, .. },
                 ..
             }) => {
-                effects.push(self.compact(*seq));
+                effects.push(Effect::Compact(self.compact(*seq)));
             }
             Phase::Calling(calling) => effects.extend(self.decide_model(calling)),
             Phase::Settling { calls, .. } => {

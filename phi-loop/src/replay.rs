@@ -9,7 +9,9 @@ use phi_types::{
     ToolStarted, Transcript, TurnTrigger, UserMessage,
 };
 
-use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict};
+use crate::io::{
+    Compacted, DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict,
+};
 use crate::machine::Machine;
 
 mod model;
@@ -127,7 +129,7 @@ impl<'a> Replay<'a> {
                         self.matched += 1;
                     }
                 }
-                Output::Effect(Effect::Decide(id, Subject::Model(_))) => {
+                Output::Effect(Effect::Decide(id, Subject::Model(_) | Subject::Compaction(_))) => {
                     self.asked += 1;
                     self.deciding_model = Some(id);
                 }
@@ -160,6 +162,10 @@ impl<'a> Replay<'a> {
                     StopCause::Limit { .. } => Input::Timeout,
                 }
             }
+            EventKind::CompactionStarted(_) => match self.deciding_model.take() {
+                Some(id) => Input::Decided(id, Verdict::Proceed),
+                None => Input::Timeout,
+            },
             EventKind::CompactionEnded(ended) => self.compaction_ended(event, ended)?,
             EventKind::ToolEnded(ended) => self.tool_ended(ended),
             EventKind::ToolStarted(ToolStarted { index, call, .. }) => {
@@ -213,17 +219,25 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn compaction_ended(&self, event: &Event, ended: &CompactionEnded) -> Result<Input, Diverged> {
+    fn compaction_ended(
+        &mut self,
+        event: &Event,
+        ended: &CompactionEnded,
+    ) -> Result<Input, Diverged> {
+        if let Some(id) = self.deciding_model.take() {
+            let reason = ended.error.clone().unwrap_or_default();
+            return Ok(Input::Decided(id, Verdict::Deny { reason }));
+        }
         let outstanding = self.machine.outstanding();
         let Some(Effect::Compact(compact)) = outstanding.into_iter().next() else {
             return Err(diverged(Some(event), None, "no compaction is under way"));
         };
-        Ok(match &ended.block {
-            Some(block) => Input::Compacted(compact.id, block.clone(), ended.usage),
-            None => {
-                let reason = ended.error.clone().unwrap_or_default();
-                Input::CompactionFailed(compact.id, reason, ended.usage)
-            }
+        let (block, pruned) = (ended.block.clone(), ended.pruned.clone());
+        Ok(if block.is_some() || !pruned.is_empty() {
+            Input::Compacted(compact.id, Compacted { pruned, block }, ended.usage)
+        } else {
+            let reason = ended.error.clone().unwrap_or_default();
+            Input::CompactionFailed(compact.id, reason, ended.usage)
         })
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Attempts {
     pub(crate) failures: u32,
     /// Whether the view was compacted in this turn already.
     pub(crate) compacted: bool,
+    /// Whether a compaction ended in this turn, so that its threshold starts no other one.
+    pub(crate) shrunk: bool,
 }
 
 /// What follows a failed attempt.

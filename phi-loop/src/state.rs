@@ -12,6 +12,7 @@ use phi_types::{
 use crate::calls::Calls;
 use crate::retry::{self, Attempts};
 
+mod compaction;
 mod fold;
 
 /// What a loop is after some events. It changes by [`State::apply`] alone.
@@ -92,7 +93,11 @@ pub(crate) enum Stage {
     /// The view has to be made smaller first.
     Overflowed,
     /// It is being made smaller.
-    Compacting { seq: u64 },
+    Compacting {
+        seq: u64,
+        /// Whether nothing can be sent before.
+        overflow: bool,
+    },
     /// There is no further attempt.
     GivenUp(LoopError),
     /// The turn was cut short by the end of the loop.
@@ -102,6 +107,7 @@ pub(crate) enum Stage {
 /// What is counted, and what must not happen twice.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Counts {
+    // Wide: whatever a loop counts from its start to its end, each count for itself.
     pub(crate) turns: u32,
     pub(crate) tool_calls: u32,
     pub(crate) cost_usd: f64,
@@ -114,6 +120,8 @@ pub(crate) struct Counts {
     pub(crate) queue_ids: BTreeSet<QueueId>,
     /// The names of the tools that the newest model call offered; `None` for all of the surface.
     pub(crate) offered: Option<Vec<Arc<str>>>,
+    /// Compactions in a row that did not help.
+    pub(crate) compactions_failed: u32,
 }
 
 /// How often one call followed itself.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    ApprovalRequested, Arguments, CacheBroken, CompactionEnded, CompactionStarted, EventKind,
-    LimitKind, LimitWarning, LoopEnded, LoopError, LoopStuck, Message, MessageAdded, ModelPatch,
-    ModelStarted, Outcome, Queue, Queued, RawJson, StopCause, StopReason, ToolCall, ToolEnded,
-    ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
+    ApprovalRequested, Arguments, CacheBroken, EventKind, LimitKind, LimitWarning, LoopEnded,
+    LoopError, LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Queue, Queued,
+    RawJson, StopCause, StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted,
+    TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
 };
 
 use crate::calls::Slot;
@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Emit(EventKind),
     /// The hooks have to decide about the next model call.
     DecideModel,
+    /// The hooks have to decide about a compaction.
+    DecideCompaction,
     /// The hooks have to decide about this call.
     DecideTool(u32, Arc<ToolCall>),
     /// Nothing, until an input comes.
@@ -36,7 +38,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) before_model: bool,
     /// Whether hooks decide about tool calls.
     pub(crate) before_tool: bool,
-    /// The decision about the next model call, while it is outstanding.
+    /// Whether hooks decide about compactions.
+    pub(crate) before_compaction: bool,
+    /// The decision about the next model call, or the compaction before it, while it is outstanding.
     pub(crate) model: Option<DecisionId>,
     /// The calls about which a decision is outstanding.
     pub(crate) tools: &'a [u32],
@@ -110,18 +114,17 @@ impl State {
                 self.turn_ended()
             }
             Stage::Compacting { .. } if at_once => Step::Emit(
-                self.compaction_failed("the loop was cancelled".to_owned(), Usage::default()),
+                self.compaction_failed(Some("the loop was cancelled".to_owned()), Usage::default()),
             ),
             Stage::Compacting { .. } => Step::Wait,
-            Stage::Overflowed => {
-                let entries = self.view_entries();
-                Step::Emit(EventKind::CompactionStarted(CompactionStarted { entries }))
-            }
+            Stage::Overflowed if asked.model.is_some() => Step::Wait,
+            Stage::Overflowed => self.step_compaction(asked),
             Stage::Due(at) if at.is_some_and(|at| at > now) => Step::Wait,
             // A message that joins while hooks decide changes the request: they are asked again.
             Stage::Due(_) => match next_queued(self.transcript.queue(), false) {
                 Some(queued) => self.delivered(queued),
                 None if asked.model.is_some() => Step::Wait,
+                None if self.compaction_due() => self.step_compaction(asked),
                 None if asked.before_model => Step::DecideModel,
                 None => {
                     let (attempts, patch) = (calling.attempts, ModelPatch::default());
@@ -233,23 +236,6 @@ impl State {
             return Step::DecideTool(index, Arc::clone(call));
         }
         self.tool_started(index, call)
-    }
-
-    /// Counts the entries of the view.
-    pub(crate) fn view_entries(&self) -> u64 {
-        u64::try_from(self.transcript.view().len()).unwrap_or(u64::MAX)
-    }
-
-    /// Records that the view could not be made smaller.
-    pub(crate) fn compaction_failed(&self, error: String, usage: Usage) -> EventKind {
-        let entries = self.view_entries();
-        let error = Some(error);
-        EventKind::CompactionEnded(CompactionEnded {
-            block: None,
-            error,
-            entries,
-            usage,
-        })
     }
 
     /// Turns what the hooks decided about a call into the event that records it; `None` for a

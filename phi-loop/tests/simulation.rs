@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use phi_loop::{CallModel, Effect, Input, Machine, Output, replay};
 use phi_testkit::check_transcript;
-use phi_types::{Event, EventKind, RequestPart, ToolEnding, Transcript, Usage};
+use phi_types::{Event, EventKind, History, RequestPart, ToolEnding, Transcript, Usage};
 use support::{Bench, Dice, configuration, prompt, restarted, world_move};
 
 const SEEDS: u64 = 500;
@@ -20,12 +20,15 @@ const MOVES_MAX: u64 = 600;
 
 #[test]
 fn every_world_ends_and_keeps_every_promise() {
+    let mut compactions = 0;
     for seed in 0..SEEDS {
         let bench = run(seed, None);
         check(seed, &bench);
         caches(seed, &bench);
+        compactions += figures(seed, &bench);
         restores(seed, &bench.events, &bench.machine);
     }
+    assert!(compactions > 20, "{compactions} compactions helped");
 }
 
 #[test]
@@ -162,6 +165,51 @@ fn check(seed: u64, bench: &Bench) {
             "seed {seed}: {kinds:?}"
         );
     }
+}
+
+/// What a compaction reports, before and after, is what the request of the effect and the next request
+/// hold, and it is less each time.
+fn figures(seed: u64, bench: &Bench) -> u32 {
+    let mut view = History::new();
+    let mut reported: Option<(u64, u64)> = None;
+    let mut helped = 0;
+    for output in &bench.outputs {
+        let events = match output {
+            Output::Events(events) => events.as_slice(),
+            Output::Effect(Effect::Compact(compact)) => {
+                let sizes = (compact.view.len() as u64, compact.tokens_of(&compact.view));
+                assert_eq!(reported, Some(sizes), "seed {seed}: {:?}", bench.kinds());
+                view = compact.view.clone();
+                &[]
+            }
+            _ => &[],
+        };
+        for event in events {
+            match &event.kind {
+                EventKind::CompactionStarted(started) => {
+                    reported = Some((started.entries, started.tokens.unwrap()));
+                }
+                EventKind::CompactionEnded(ended) if ended.error.is_none() => {
+                    let after = view.overlaid(&ended.pruned, ended.block.as_ref()).unwrap();
+                    assert_eq!(after.len() as u64, ended.entries, "seed {seed}");
+                    assert!(
+                        after.estimated_tokens() < view.estimated_tokens(),
+                        "seed {seed}"
+                    );
+                    assert!(
+                        ended.tokens <= reported.map(|(_, tokens)| tokens),
+                        "seed {seed}"
+                    );
+                    helped += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    let history = bench.machine.transcript().history();
+    let view = bench.machine.transcript().view();
+    assert_eq!(helped > 0, !view.is_same_path(history), "seed {seed}");
+    helped
 }
 
 /// A request that does not continue the one before it is reported just before its announcement, with

@@ -20,6 +20,10 @@ pub struct Configuration {
     pub grace_turn: bool,
     /// Whether a compactor is at hand, so that an overflow compacts and sends again.
     pub compaction: bool,
+    /// When the view is made smaller before it overflows, where a compactor is at hand; `None`
+    /// waits for the overflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact_at: Option<CompactAt>,
     /// The points that hooks claim; elsewhere nobody is asked.
     pub points: Vec<Point>,
     /// The seed of everything random: the jitter of retries.
@@ -35,10 +39,21 @@ impl Default for Configuration {
             tools: ToolPolicy::default(),
             grace_turn: false,
             compaction: false,
+            compact_at: None,
             points: Vec::new(),
             seed: 0,
         }
     }
+}
+
+/// How large the next request may be before the view is made smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompactAt {
+    /// So many tokens.
+    Tokens(u64),
+    /// So much of the model's window, in percent; never where the window is not known.
+    WindowPercent(u8),
 }
 
 /// Where a loop must stop. `None` is no limit.
@@ -137,8 +152,12 @@ pub enum Point {
     BeforeModel,
     /// Before a tool runs: a hook may deny, rewrite the arguments or have somebody asked.
     BeforeTool,
+    /// Before the view is made smaller: a hook may forbid it.
+    BeforeCompaction,
     /// After a model has answered: a hook may observe.
     AfterModel,
     /// After a call has its result: a hook may observe.
     AfterTool,
+    /// After the view was made smaller, or could not be: a hook may observe.
+    AfterCompaction,
 }

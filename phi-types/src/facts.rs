@@ -399,20 +399,30 @@ pub enum Approval {
 pub struct CompactionStarted {
     /// Entries of the view before.
     pub entries: u64,
+    /// Tokens of the next request before: an estimate, corrected by what was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
 }
 
-/// The view was made smaller, or could not be. With neither block nor error, the compaction was
-/// interrupted by the end of its process and starts again.
+/// The view was made smaller, or could not be. Without block, pruned results and error, the compaction
+/// was interrupted by the end of its process and starts again. A hook that decides against a
+/// compaction leaves an error without a [`CompactionStarted`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompactionEnded {
     /// What stands for what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub block: Option<CompactionBlock>,
+    /// Tool results that are shown shorter from now on; they name entries of the view before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pruned: Vec<PrunedResult>,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Entries of the view after.
     pub entries: u64,
+    /// Tokens of the next request after: an estimate, corrected by what was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
     /// Tokens that it took.
     pub usage: Usage,
 }
@@ -426,6 +436,17 @@ pub struct CompactionBlock {
     pub count: u64,
     /// What stands for them.
     pub replacement: Vec<Arc<UserMessage>>,
+}
+
+/// A tool result of the view and what stands for it from now on. The log keeps the original.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrunedResult {
+    /// The entry of the view, from 0, which holds results.
+    pub entry: u64,
+    /// The place of the result in that entry, from 0.
+    pub index: u32,
+    /// What the model reads instead.
+    pub result: Arc<ToolResult>,
 }
 
 /// A fact of an upper layer.

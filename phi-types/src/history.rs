@@ -7,6 +7,7 @@ use serde::Serialize;
 use xxhash_rust::xxh64::Xxh64;
 
 use crate::message::{AssistantMessage, ExtensionMessage, UserMessage};
+use crate::tokens::{EstimatedTokens, TokenCounter};
 use crate::tool::{ToolCall, ToolResult};
 
 /// One entry of a conversation as a model reads it.
@@ -51,6 +52,8 @@ struct Node {
     parent: Option<Arc<Self>>,
     len: usize,
     digest: u64,
+    /// Estimated tokens of the path.
+    tokens: u64,
 }
 
 impl History {
@@ -64,12 +67,14 @@ impl History {
     pub fn push(&mut self, entry: Entry) {
         let digest = digest_after(self.digest(), &entry);
         let len = self.len() + 1;
+        let tokens = self.estimated_tokens() + EstimatedTokens.entry(&entry);
         let parent = self.head.take();
         self.head = Some(Arc::new(Node {
             entry,
             parent,
             len,
             digest,
+            tokens,
         }));
     }
 
@@ -91,6 +96,12 @@ impl History {
     #[must_use]
     pub fn digest(&self) -> u64 {
         self.head.as_ref().map_or(0, |node| node.digest)
+    }
+
+    /// Returns the tokens of all entries as [`EstimatedTokens`] counts them, in constant time.
+    #[must_use]
+    pub fn estimated_tokens(&self) -> u64 {
+        self.head.as_ref().map_or(0, |node| node.tokens)
     }
 
     /// Returns the newest entry.

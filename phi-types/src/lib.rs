@@ -30,15 +30,19 @@ mod json;
 mod live;
 mod message;
 mod outcome;
+mod overlay;
 mod provider;
 mod request;
 mod sent;
+mod tokens;
 mod tool;
 mod transcript;
 mod usage;
 
 pub use assembler::{Assembler, MisplacedDelta};
-pub use configuration::{Configuration, Limits, Point, RetryPolicy, ToolExecution, ToolPolicy};
+pub use configuration::{
+    CompactAt, Configuration, Limits, Point, RetryPolicy, ToolExecution, ToolPolicy,
+};
 pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
 };
@@ -48,9 +52,9 @@ pub use facts::{
     Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchSelected, BranchesStarted,
     CacheBroken, CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Extension,
     ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, MessageQueued,
-    ModelFailed, ModelStarted, Queue, Recovered, RequestPart, SessionEnded, SessionStarted,
-    SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded,
-    TurnStarted, TurnTrigger,
+    ModelFailed, ModelStarted, PrunedResult, Queue, Recovered, RequestPart, SessionEnded,
+    SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted,
+    TurnEnded, TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
@@ -67,6 +71,7 @@ pub use request::{
     ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
 };
 pub use sent::Sent;
+pub use tokens::{Calibration, EstimatedTokens, TokenCounter};
 pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,

@@ -6,6 +6,7 @@ use crate::facts::RequestPart;
 use crate::history::History;
 use crate::id::SessionId;
 use crate::request::{ModelPatch, Request, Surface, Target};
+use crate::tokens::{EstimatedTokens, TokenCounter};
 
 /// The parts of one request to a model. A clone shares everything.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,14 +14,16 @@ pub struct Sent {
     surface: Surface,
     target: u32,
     view: History,
+    surface_tokens: u64,
 }
 
 impl Sent {
-    pub(crate) fn new(surface: &Surface, target: u32, view: &History) -> Self {
+    pub(crate) fn new(surface: &Surface, surface_tokens: u64, target: u32, view: &History) -> Self {
         Self {
             surface: surface.clone(),
             target,
             view: view.clone(),
+            surface_tokens,
         }
     }
 
@@ -31,6 +34,9 @@ impl Sent {
         }
         if !patch.is_empty() {
             patch.change(&mut self.surface, &mut self.view);
+        }
+        if grace || !patch.is_empty() {
+            self.surface_tokens = EstimatedTokens.surface(&self.surface);
         }
         self
     }
@@ -51,6 +57,12 @@ impl Sent {
     #[must_use]
     pub fn view(&self) -> &History {
         &self.view
+    }
+
+    /// Returns the tokens of the whole request as [`EstimatedTokens`] counts them.
+    #[must_use]
+    pub fn estimated_tokens(&self) -> u64 {
+        self.surface_tokens + self.view.estimated_tokens()
     }
 
     /// Makes the request itself; `None` without a model.

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use crate::event::{Event, EventKind};
-use crate::facts::{
-    CompactionBlock, MessageAdded, MessageQueued, Queue, RequestPart, ToolEnded, TurnTrigger,
-};
+use crate::facts::{MessageAdded, MessageQueued, Queue, RequestPart, ToolEnded, TurnTrigger};
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
 use crate::message::{AssistantMessage, Message, UserMessage};
 use crate::request::{ModelPatch, Surface};
 use crate::sent::Sent;
+use crate::tokens::{Calibration, EstimatedTokens, TokenCounter};
 use crate::tool::{ToolCall, ToolResult};
 use crate::usage::Usage;
 
@@ -38,6 +37,10 @@ struct Requests {
     newest: Option<Sent>,
     /// Whether the newest turn is one without tools.
     grace: bool,
+    /// Estimated tokens of the surface.
+    surface_tokens: u64,
+    /// What the newest report of a request says about the estimate.
+    calibration: Calibration,
 }
 
 /// A call of the newest assistant message while one of its calls has no result.
@@ -79,6 +82,14 @@ pub enum IllegalEvent {
         /// Entries in the view.
         len: usize,
     },
+    /// A result that is shown shorter is not in the view.
+    #[error("there is no result {index} in entry {entry} of the view")]
+    NoSuchResult {
+        /// The entry.
+        entry: u64,
+        /// The place in it.
+        index: u32,
+    },
 }
 
 impl Transcript {
@@ -109,6 +120,7 @@ impl Transcript {
             requests: Requests {
                 newest: self.requests.newest.clone(),
                 grace: false,
+                ..self.requests
             },
             ..Self::default()
         }
@@ -130,7 +142,10 @@ impl Transcript {
                 });
             }
             EventKind::ToolEnded(ended) => self.add_result(ended)?,
-            EventKind::SurfaceChanged(changed) => self.surface.change(changed),
+            EventKind::SurfaceChanged(changed) => {
+                self.surface.change(changed);
+                self.requests.surface_tokens = EstimatedTokens.surface(&self.surface);
+            }
             EventKind::TurnStarted(started) => {
                 self.turn_usage = Usage::default();
                 self.requests.grace = started.trigger == TurnTrigger::Grace;
@@ -141,8 +156,8 @@ impl Transcript {
             }
             EventKind::ModelFailed(failed) => self.add_usage(&failed.facts.usage),
             EventKind::CompactionEnded(ended) => {
-                if let Some(block) = &ended.block {
-                    self.replace_block(block)?;
+                if ended.block.is_some() || !ended.pruned.is_empty() {
+                    self.view = self.view.overlaid(&ended.pruned, ended.block.as_ref())?;
                 }
                 self.add_usage(&ended.usage);
             }
@@ -180,7 +195,35 @@ impl Transcript {
     /// Makes the request that asks a model of the surface's list now.
     #[must_use]
     pub fn next_request(&self, target: u32, patch: &ModelPatch) -> Sent {
-        Sent::new(&self.surface, target, &self.view).changed(self.requests.grace, patch)
+        let tokens = self.requests.surface_tokens;
+        Sent::new(&self.surface, tokens, target, &self.view).changed(self.requests.grace, patch)
+    }
+
+    /// Estimates the tokens of the request that would be made now, corrected by what was reported of
+    /// the requests before. Constant time.
+    #[must_use]
+    pub fn estimated_tokens(&self) -> u64 {
+        self.estimated_tokens_of(&self.view)
+    }
+
+    /// Returns the tokens of what a model is shown besides the conversation, as
+    /// [`EstimatedTokens`] counts them.
+    #[must_use]
+    pub fn surface_tokens(&self) -> u64 {
+        self.requests.surface_tokens
+    }
+
+    /// Estimates the tokens of the request that would be made now with another view.
+    #[must_use]
+    pub fn estimated_tokens_of(&self, view: &History) -> u64 {
+        let counted = self.requests.surface_tokens + view.estimated_tokens();
+        self.requests.calibration.tokens(counted)
+    }
+
+    /// Returns what the newest report says about [`EstimatedTokens`].
+    #[must_use]
+    pub fn calibration(&self) -> Calibration {
+        self.requests.calibration
     }
 
     /// Returns the first part of that request which differs from the newest one before it.
@@ -244,6 +287,13 @@ impl Transcript {
 
     fn add_answer(&mut self, message: &Arc<AssistantMessage>) {
         self.add_usage(&message.usage);
+        let reported = message
+            .usage
+            .input_tokens
+            .map(|_| message.usage.prompt_tokens());
+        if let (Some(reported), Some(sent)) = (reported, &self.requests.newest) {
+            self.requests.calibration = Calibration::new(reported, sent.estimated_tokens());
+        }
         // No provider accepts an answer without a part.
         if message.parts.is_empty() {
             return;
@@ -273,36 +323,6 @@ impl Transcript {
             let results = results.collect();
             self.push(Entry::Results(results));
         }
-        Ok(())
-    }
-
-    fn replace_block(&mut self, block: &CompactionBlock) -> Result<(), IllegalEvent> {
-        let len = self.view.len();
-        let error = IllegalEvent::NoSuchBlock {
-            first: block.first,
-            count: block.count,
-            len,
-        };
-        let end = block
-            .first
-            .checked_add(block.count)
-            .and_then(|end| usize::try_from(end).ok());
-        let Some(end) = end.filter(|end| *end <= len && block.count > 0) else {
-            return Err(error);
-        };
-        let Ok(first) = usize::try_from(block.first) else {
-            return Err(error);
-        };
-        let mut view = self.view.prefix(first);
-        for message in &block.replacement {
-            view.push(Entry::User(Arc::clone(message)));
-        }
-        let mut tail: Vec<&Entry> = self.view.newest_first().take(len - end).collect();
-        tail.reverse();
-        for entry in tail {
-            view.push(entry.clone());
-        }
-        self.view = view;
         Ok(())
     }
 

@@ -1,12 +1,12 @@
 //! The port of policy: what is asked before a step and told after it.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use phi_types::{
-    Arguments, AssistantMessage, LoopId, ModelPatch, Point, RawJson, Request, SessionId, ToolCall,
-    ToolEnded,
+    AssistantMessage, CompactionEnded, LoopId, ModelPatch, Point, RawJson, Request, SessionId,
+    ToolCall, ToolEnded,
 };
+
+use crate::io::Compact;
 
 /// Policy of a loop.
 ///
@@ -21,8 +21,10 @@ use phi_types::{
 /// |---|---|---|---|---|
 /// | `before_model` | before each attempt is announced | the request of this attempt, or refuse it | patches in order, a refusal wins | earlier turns |
 /// | `before_tool` | before each call is announced | the arguments, or deny, or have somebody asked | in order: a denial wins, then a question, then the arguments | calls that started |
+/// | `before_compaction` | before each compaction is announced | nothing, or leave it out | in order: the first that leaves it out wins | what was left out before |
 /// | `after_model` | after the answer is written | nothing | in order | the answer |
 /// | `after_tool` | after the result is written | nothing | in order | the result |
+/// | `after_compaction` | after its outcome is written | nothing | in order | the outcome |
 ///
 /// **Cancel safety:** the future of a hook is dropped when the loop is cancelled or dropped.
 #[async_trait]
@@ -56,6 +58,19 @@ pub trait Hooks: Send + Sync {
         Ok(ToolDecision::Allow)
     }
 
+    /// Decides about a compaction, which the machine asks for before it begins.
+    ///
+    /// # Errors
+    /// A gate that fails leaves the compaction out.
+    async fn before_compaction(
+        &self,
+        context: &HookContext,
+        compact: &Compact,
+    ) -> Result<CompactionDecision, HookError> {
+        let _unread = (context, compact);
+        Ok(CompactionDecision::Proceed)
+    }
+
     /// Observes an answer of the model.
     ///
     /// # Errors
@@ -77,6 +92,31 @@ pub trait Hooks: Send + Sync {
         let _unread = (context, ended);
         Ok(())
     }
+
+    /// Observes what a compaction came to.
+    ///
+    /// # Errors
+    /// A failure is reported and changes nothing.
+    async fn after_compaction(
+        &self,
+        context: &HookContext,
+        ended: &CompactionEnded,
+    ) -> Result<(), HookError> {
+        let _unread = (context, ended);
+        Ok(())
+    }
+}
+
+/// What a hook decides about a compaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CompactionDecision {
+    /// Go on.
+    Proceed,
+    /// Leave it out in this turn. After an overflow the loop fails: nothing can be sent.
+    Skip {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Where a hook is called.
@@ -143,114 +183,4 @@ impl Hooks for () {
     fn points(&self) -> Vec<Point> {
         Vec::new()
     }
-}
-
-/// Several hooks in order: each is called where it claims the point.
-#[async_trait]
-impl Hooks for Vec<Arc<dyn Hooks>> {
-    fn points(&self) -> Vec<Point> {
-        let mut points: Vec<Point> = self.iter().flat_map(|hooks| hooks.points()).collect();
-        points.sort_unstable();
-        points.dedup();
-        points
-    }
-
-    async fn before_model(
-        &self,
-        context: &HookContext,
-        request: &Request,
-    ) -> Result<ModelDecision, HookError> {
-        let mut request = request.clone();
-        let mut sum = ModelPatch::default();
-        for hooks in self
-            .iter()
-            .filter(|hooks| hooks.points().contains(&Point::BeforeModel))
-        {
-            match hooks.before_model(context, &request).await? {
-                ModelDecision::Proceed => {}
-                ModelDecision::Reject { reason } => return Ok(ModelDecision::Reject { reason }),
-                ModelDecision::Patch(patch) => {
-                    patch.apply(&mut request);
-                    sum.merge(patch);
-                }
-            }
-        }
-        Ok(if sum.is_empty() {
-            ModelDecision::Proceed
-        } else {
-            ModelDecision::Patch(sum)
-        })
-    }
-
-    async fn before_tool(
-        &self,
-        context: &HookContext,
-        call: &ToolCall,
-    ) -> Result<ToolDecision, HookError> {
-        let mut call = call.clone();
-        let (mut rewritten, mut asked) = (None, None);
-        for hooks in self
-            .iter()
-            .filter(|hooks| hooks.points().contains(&Point::BeforeTool))
-        {
-            match hooks.before_tool(context, &call).await? {
-                ToolDecision::Allow => {}
-                ToolDecision::Deny { reason } => return Ok(ToolDecision::Deny { reason }),
-                ToolDecision::Ask {
-                    question,
-                    arguments,
-                } => {
-                    asked = asked.or(Some(question));
-                    rewritten = arguments.or(rewritten);
-                }
-                ToolDecision::Rewrite(arguments) => rewritten = Some(arguments),
-            }
-            if let Some(arguments) = &rewritten {
-                call.arguments = Arguments::Object(arguments.clone());
-            }
-        }
-        Ok(match (asked, rewritten) {
-            (Some(question), arguments) => ToolDecision::Ask {
-                question,
-                arguments,
-            },
-            (None, Some(arguments)) => ToolDecision::Rewrite(arguments),
-            (None, None) => ToolDecision::Allow,
-        })
-    }
-
-    async fn after_model(
-        &self,
-        context: &HookContext,
-        message: &AssistantMessage,
-    ) -> Result<(), HookError> {
-        let mut failed = Vec::new();
-        for hooks in self
-            .iter()
-            .filter(|hooks| hooks.points().contains(&Point::AfterModel))
-        {
-            failed.extend(hooks.after_model(context, message).await.err());
-        }
-        all_failures(failed)
-    }
-
-    async fn after_tool(&self, context: &HookContext, ended: &ToolEnded) -> Result<(), HookError> {
-        let mut failed = Vec::new();
-        for hooks in self
-            .iter()
-            .filter(|hooks| hooks.points().contains(&Point::AfterTool))
-        {
-            failed.extend(hooks.after_tool(context, ended).await.err());
-        }
-        all_failures(failed)
-    }
-}
-
-/// Every observer is called; what failed is reported together.
-fn all_failures(failed: Vec<HookError>) -> Result<(), HookError> {
-    if failed.is_empty() {
-        return Ok(());
-    }
-    let texts: Vec<String> = failed.into_iter().map(|HookError(text)| text).collect();
-    Err(HookError(texts.join("; ")))
 }

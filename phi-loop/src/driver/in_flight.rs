@@ -11,14 +11,14 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
-use phi_types::{Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolResult};
+use phi_types::{Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolResult, Usage};
 use tokio::time::{Instant, Sleep};
 
 use crate::driver::hooks::HookContext;
 use crate::driver::parts::Driver;
 use crate::driver::progress::Progress;
-use crate::driver::work::{decide, panic_text, run_tool};
-use crate::io::{CallModel, DecisionId, Input, RunTool, Subject, ToolReport, Verdict};
+use crate::driver::work::{self, decide, panic_text, run_tool};
+use crate::io::{CallModel, Compact, DecisionId, Input, RunTool, Subject, ToolReport, Verdict};
 
 type ToolFuture = Abortable<BoxFuture<'static, (EffectId, ToolReport)>>;
 
@@ -30,6 +30,7 @@ pub(crate) struct InFlight {
     /// By the `seq` of the effect: a run has one loop.
     tool_aborts: BTreeMap<u64, AbortHandle>,
     decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
+    compaction: Option<(EffectId, BoxFuture<'static, Input>)>,
     progress: Arc<Progress>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -104,10 +105,26 @@ impl InFlight {
             .push(Box::pin(async move { (id, decision.await) }));
     }
 
+    /// Starts to make the view smaller; where that fails at once, returns what the machine must be
+    /// told.
+    pub(crate) fn compact(&mut self, driver: &Driver, compact: Compact) -> Option<Input> {
+        let Some(compactor) = &driver.compactor else {
+            let (reason, usage) = ("no compactor is at hand".to_owned(), Usage::default());
+            return Some(Input::CompactionFailed(compact.id, reason, usage));
+        };
+        let id = compact.id.clone();
+        let work = work::compact(Arc::clone(compactor), compact);
+        self.compaction = Some((id, Box::pin(work)));
+        None
+    }
+
     /// Breaks an effect off; one that is not in flight any more is no matter.
     pub(crate) fn abort(&mut self, effect: &EffectId) {
         if self.model.as_ref().is_some_and(|(id, _)| id == effect) {
             self.model = None;
+        }
+        if self.compaction.as_ref().is_some_and(|(id, _)| id == effect) {
+            self.compaction = None;
         }
         if let Some(abort) = self.tool_aborts.remove(&effect.seq) {
             abort.abort();
@@ -131,6 +148,12 @@ impl InFlight {
                 self.progress.forget(&id);
                 return Poll::Ready(Input::ToolEnded(id, report));
             }
+        }
+        if let Some((_, work)) = &mut self.compaction
+            && let Poll::Ready(input) = work.as_mut().poll(cx)
+        {
+            self.compaction = None;
+            return Poll::Ready(input);
         }
         if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next_unpin(cx) {
             return Poll::Ready(Input::Decided(id, verdict));

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{Journal, Point, Provider, Surface, Target, Tool, ToolSpec, UserMessage};
 use tokio::time::Instant;
 
+use crate::driver::compaction::Compactor;
 use crate::driver::hooks::Hooks;
 use crate::driver::run::Run;
 use crate::io::{Input, Rejected};
@@ -21,6 +22,7 @@ pub struct Driver {
     pub(crate) hooks: Arc<dyn Hooks>,
     /// `None` keeps nothing and costs nothing.
     pub(crate) journal: Option<Arc<dyn Journal>>,
+    pub(crate) compactor: Option<Arc<dyn Compactor>>,
     pub(crate) hook_timeout: Duration,
     now: Option<DateTime<Utc>>,
 }
@@ -40,6 +42,7 @@ impl Driver {
             tools: Arc::from([]),
             hooks: Arc::new(()),
             journal: None,
+            compactor: None,
             hook_timeout: Duration::from_secs(300),
             now: None,
         }
@@ -65,6 +68,16 @@ impl Driver {
     pub fn journal(self, journal: Arc<dyn Journal>) -> Self {
         Self {
             journal: Some(journal),
+            ..self
+        }
+    }
+
+    /// Replaces how views are made smaller: after an overflow, and before one where the configuration
+    /// says when. Without a compactor an overflow fails the loop.
+    #[must_use]
+    pub fn compactor(self, compactor: Arc<dyn Compactor>) -> Self {
+        Self {
+            compactor: Some(compactor),
             ..self
         }
     }
@@ -110,7 +123,8 @@ impl Driver {
 
     /// Starts a loop with a prompt.
     ///
-    /// What this driver has at hand overrides `start`: its tools and the points of its hooks.
+    /// What this driver has at hand overrides `start`: its tools, the points of its hooks and whether
+    /// there is a compactor.
     ///
     /// # Errors
     /// [`Rejected`] for an empty prompt or a surface without a model.
@@ -129,7 +143,7 @@ impl Driver {
     fn start(&self, mut start: Start, first: Input) -> Result<Run, Rejected> {
         start.surface.tools = self.specs();
         start.configuration.points = self.points();
-        start.configuration.compaction = false;
+        start.configuration.compaction = self.compactor.is_some();
         let mut run = Run::new(self.clone(), Machine::new(start));
         run.input(first)?;
         Ok(run)

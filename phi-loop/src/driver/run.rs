@@ -299,14 +299,7 @@ impl Run {
                 self.in_flight
                     .run_tool(&self.driver, self.machine.session(), run)
             }
-            Effect::Compact(compact) => {
-                let reason = "this driver has no compactor".to_owned();
-                Some(Input::CompactionFailed(
-                    compact.id,
-                    reason,
-                    Usage::default(),
-                ))
-            }
+            Effect::Compact(compact) => self.in_flight.compact(&self.driver, compact),
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
             Effect::AskApproval(_) => None,
             Effect::Decide(id, subject) => {

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use phi_types::{
-    AssistantMessage, EventKind, Message, Point, SessionId, Tool, ToolContext, ToolEnded,
-    ToolEnding, ToolResult,
+    AssistantMessage, CompactionEnded, EventKind, Message, Point, SessionId, Tool, ToolContext,
+    ToolEnded, ToolEnding, ToolResult, Usage,
 };
 
-use crate::driver::hooks::{HookContext, HookError, Hooks, ModelDecision, ToolDecision};
+use crate::driver::compaction::Compactor;
+use crate::driver::hooks::{
+    CompactionDecision, HookContext, HookError, Hooks, ModelDecision, ToolDecision,
+};
 use crate::driver::progress::Progress;
-use crate::io::{RunTool, Subject, ToolReport, Verdict};
+use crate::io::{Compact, Input, RunTool, Subject, ToolReport, Verdict};
 
 /// Runs one call: arguments that the tool refuses end as invalid, a panic ends as failed.
 pub(crate) async fn run_tool(
@@ -58,6 +61,12 @@ pub(crate) async fn decide(
                 ModelDecision::Patch(patch) => Verdict::Patch(patch),
                 ModelDecision::Reject { reason } => Verdict::Deny { reason },
             }),
+            Subject::Compaction(compact) => {
+                Ok(match hooks.before_compaction(&context, compact).await? {
+                    CompactionDecision::Proceed => Verdict::Proceed,
+                    CompactionDecision::Skip { reason } => Verdict::Deny { reason },
+                })
+            }
             Subject::Tool(call) => Ok(match hooks.before_tool(&context, call).await? {
                 ToolDecision::Allow => Verdict::Proceed,
                 ToolDecision::Rewrite(arguments) => Verdict::Rewrite(arguments),
@@ -77,11 +86,30 @@ pub(crate) async fn decide(
         .unwrap_or_else(|HookError(reason)| Verdict::Fail { reason })
 }
 
+/// Makes the view smaller; whatever goes wrong is a failure that says so.
+pub(crate) async fn compact(compactor: Arc<dyn Compactor>, compact: Compact) -> Input {
+    let work = AssertUnwindSafe(compactor.compact(&compact))
+        .catch_unwind()
+        .await;
+    match work {
+        Ok(Ok((compacted, usage))) => Input::Compacted(compact.id, compacted, usage),
+        Ok(Err(failed)) => {
+            let usage = failed.usage();
+            Input::CompactionFailed(compact.id, failed.to_string(), usage)
+        }
+        Err(panic) => {
+            let reason = format!("the compactor panicked: {}", panic_text(panic.as_ref()));
+            Input::CompactionFailed(compact.id, reason, Usage::default())
+        }
+    }
+}
+
 /// What an observer is told.
 #[derive(Debug, Clone)]
 pub(crate) enum Observation {
     Model(Arc<AssistantMessage>),
     Tool(ToolEnded),
+    Compaction(Box<CompactionEnded>),
 }
 
 impl Observation {
@@ -97,6 +125,9 @@ impl Observation {
             EventKind::ToolEnded(ended) if points.contains(&Point::AfterTool) => {
                 Some(Self::Tool(ended.clone()))
             }
+            EventKind::CompactionEnded(ended) if points.contains(&Point::AfterCompaction) => {
+                Some(Self::Compaction(Box::new(ended.clone())))
+            }
             _ => None,
         }
     }
@@ -105,6 +136,7 @@ impl Observation {
         match self {
             Self::Model(_) => Point::AfterModel,
             Self::Tool(_) => Point::AfterTool,
+            Self::Compaction(_) => Point::AfterCompaction,
         }
     }
 }
@@ -121,6 +153,7 @@ pub(crate) async fn observe(
         match &observation {
             Observation::Model(message) => hooks.after_model(&context, message).await,
             Observation::Tool(ended) => hooks.after_tool(&context, ended).await,
+            Observation::Compaction(ended) => hooks.after_compaction(&context, ended).await,
         }
     };
     guarded(told, timeout)

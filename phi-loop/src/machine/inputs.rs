@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Approval, ApprovalResolved, CompactionBlock, CompactionEnded, Content, EffectId, Entry,
-    EventKind, Increment, LimitKind, Live, LoopError, LoopStarted, Message, MessageAdded,
-    MessageQueued, ModelPatch, Outcome, Queue, QueueId, StopCause, StopRequested, SurfaceChanged,
-    ToolEnded, ToolEnding, ToolProgress, TurnStarted, TurnTrigger, Usage, UserMessage,
+    Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind, Live,
+    LoopError, LoopStarted, Message, MessageAdded, MessageQueued, ModelPatch, Outcome, Queue,
+    QueueId, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
+    TurnStarted, TurnTrigger, Usage, UserMessage,
 };
 
 use super::Machine;
 use crate::calls::Slot;
-use crate::io::{DecisionId, Output, Rejected, ToolReport, Verdict};
+use crate::io::{Compacted, DecisionId, Output, Rejected, ToolReport, Verdict};
 use crate::state::{Calling, Phase, Stage};
 
 impl Machine {
@@ -198,69 +198,13 @@ impl Machine {
         &mut self,
         now: DateTime<Utc>,
         effect: &EffectId,
-        block: CompactionBlock,
+        compacted: Compacted,
         usage: Usage,
     ) -> Result<(), Rejected> {
         self.compacting(effect)?;
-        let kind = match self.check_block(&block) {
-            Ok(entries) => {
-                let (block, error) = (Some(block), None);
-                EventKind::CompactionEnded(CompactionEnded {
-                    block,
-                    error,
-                    entries,
-                    usage,
-                })
-            }
-            Err(why) => self.state.compaction_failed(why, usage),
-        };
-        self.emit(now, kind);
+        let ended = self.state.compaction_ended(compacted, usage);
+        self.emit(now, ended);
         Ok(())
-    }
-
-    /// A block lies inside the view, makes it smaller and parts no call from its result.
-    fn check_block(&self, block: &CompactionBlock) -> Result<u64, String> {
-        let view = self.state.transcript.view();
-        let len = self.state.view_entries();
-        let end = block
-            .first
-            .checked_add(block.count)
-            .filter(|end| *end <= len);
-        let Some(end) = end.filter(|_| block.count > 0) else {
-            let CompactionBlock { first, count, .. } = block;
-            return Err(format!(
-                "the block from {first}, {count} long, exceeds a view of {len}"
-            ));
-        };
-        let new = u64::try_from(block.replacement.len()).unwrap_or(u64::MAX);
-        if new >= block.count {
-            return Err("the replacement is not shorter than what it stands for".to_owned());
-        }
-        let entries = view.entries();
-        let is_results = |at: u64| {
-            let entry = usize::try_from(at).ok().and_then(|at| entries.get(at));
-            matches!(entry, Some(Entry::Results(_)))
-        };
-        if is_results(block.first) || is_results(end) {
-            return Err("the block parts tool calls from their results".to_owned());
-        }
-        if block
-            .replacement
-            .iter()
-            .any(|message| check_message(message).is_err())
-        {
-            return Err("the replacement holds an empty message".to_owned());
-        }
-        let kept = if block.first > 0 {
-            0
-        } else {
-            usize::try_from(end).unwrap_or(usize::MAX)
-        };
-        let begins = matches!(entries.get(kept), Some(Entry::User(_)));
-        if !begins && (block.first > 0 || block.replacement.is_empty()) {
-            return Err("the view would not begin with a user message".to_owned());
-        }
-        Ok(len - block.count + new)
     }
 
     pub(super) fn on_decided(
@@ -296,6 +240,9 @@ impl Machine {
         let Phase::Calling(calling) = &self.state.phase else {
             return Ok(());
         };
+        if calling.stage == Stage::Overflowed || self.state.compaction_due() {
+            return self.decided_compaction(now, verdict);
+        }
         let refused = match verdict {
             Verdict::Proceed => Ok(ModelPatch::default()),
             Verdict::Patch(patch) => Ok(patch),
@@ -326,6 +273,20 @@ impl Machine {
                 self.emit(now, ended);
             }
         }
+        Ok(())
+    }
+
+    fn decided_compaction(&mut self, now: DateTime<Utc>, verdict: Verdict) -> Result<(), Rejected> {
+        let kind = match verdict {
+            Verdict::Proceed => self.state.compaction_started(),
+            Verdict::Deny { reason } | Verdict::Fail { reason } => {
+                self.state.compaction_failed(Some(reason), Usage::default())
+            }
+            Verdict::Patch(_) | Verdict::Rewrite(_) | Verdict::Ask { .. } => {
+                return Err(ill_shaped("a compaction goes on or is left out"));
+            }
+        };
+        self.emit(now, kind);
         Ok(())
     }
 
@@ -411,7 +372,7 @@ impl Machine {
     pub(super) fn compacting(&self, effect: &EffectId) -> Result<(), Rejected> {
         match &self.state.phase {
             Phase::Calling(Calling {
-                stage: Stage::Compacting { seq },
+                stage: Stage::Compacting { seq, .. },
                 ..
             }) if *seq == effect.seq && effect.loop_id == self.state.loop_id => Ok(()),
             _ => Err(Rejected::NotOutstanding(effect.clone())),
@@ -431,7 +392,7 @@ pub(super) fn no_model() -> Rejected {
 }
 
 /// No provider accepts a message without content.
-fn check_message(message: &UserMessage) -> Result<(), Rejected> {
+pub(crate) fn check_message(message: &UserMessage) -> Result<(), Rejected> {
     let says_nothing = |content: &Content| match content {
         Content::Text { text } => text.trim().is_empty(),
         Content::Image { .. } => false,

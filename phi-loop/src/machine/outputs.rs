@@ -31,13 +31,14 @@ impl Machine {
             let asked = Asked {
                 before_model: points.contains(&Point::BeforeModel),
                 before_tool: points.contains(&Point::BeforeTool),
+                before_compaction: points.contains(&Point::BeforeCompaction),
                 model: self.deciding.model,
                 tools: &self.deciding.tools,
             };
             match self.state.step(&asked, now) {
                 Step::Wait => break,
                 Step::Emit(kind) => self.emit(now, kind),
-                Step::DecideModel => {
+                Step::DecideModel | Step::DecideCompaction => {
                     let Phase::Calling(calling) = &self.state.phase else {
                         break;
                     };
@@ -126,7 +127,7 @@ impl Machine {
             }
             EventKind::CompactionEnded(_) if self.state.stop.as_ref().is_some_and(is_at_once) => {
                 if let Phase::Calling(Calling {
-                    stage: Stage::Compacting { seq },
+                    stage: Stage::Compacting { seq, .. },
                     ..
                 }) = &self.state.phase
                 {
@@ -134,7 +135,12 @@ impl Machine {
                     self.pending.aborts.push(abort);
                 }
             }
-            EventKind::TurnEnded(_) | EventKind::Message(_) => self.deciding.model = None,
+            EventKind::TurnEnded(_)
+            | EventKind::Message(_)
+            | EventKind::SurfaceChanged(_)
+            | EventKind::CompactionEnded(_) => {
+                self.deciding.model = None;
+            }
             _ => {}
         }
     }
@@ -148,7 +154,12 @@ impl Machine {
                 let call = self.call_model();
                 self.pending.effects.extend(call);
             }
-            EventKind::CompactionStarted(_) => self.pending.effects.push(self.compact(seq)),
+            EventKind::CompactionStarted(_) => {
+                self.deciding.model = None;
+                self.pending
+                    .effects
+                    .push(Effect::Compact(self.compact(seq)));
+            }
             EventKind::ToolStarted(started) => {
                 let calls = self.state.calls();
                 let slot = calls.and_then(|calls| calls.get(started.index));
@@ -213,19 +224,25 @@ impl Machine {
         }))
     }
 
-    pub(super) fn compact(&self, seq: u64) -> Effect {
-        let models = &self.state.transcript.surface().models;
-        let window_tokens = models.first().and_then(|target| target.window_tokens);
-        let view = self.state.transcript.view().clone();
-        Effect::Compact(Compact {
+    pub(super) fn compact(&self, seq: u64) -> Compact {
+        let transcript = &self.state.transcript;
+        Compact {
             id: self.effect_id(seq),
-            view,
-            window_tokens,
-        })
+            session: self.state.session.clone(),
+            view: transcript.view().clone(),
+            surface: transcript.surface().clone(),
+            window_tokens: self.state.window_tokens(),
+            budget_tokens: self.state.budget_tokens(),
+            surface_tokens: transcript.surface_tokens(),
+            calibration: transcript.calibration(),
+        }
     }
 
     pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
         let id = self.deciding.model?;
+        if calling.stage == Stage::Overflowed || self.state.compaction_due() {
+            return Some(Effect::Decide(id, Subject::Compaction(self.compact(0))));
+        }
         let target = self.state.target_of(calling.attempts);
         let next = self
             .state

@@ -67,20 +67,8 @@ impl State {
                 calling.stage = Stage::InFlight { seq: event.seq };
             }
             EventKind::ModelFailed(failed) => self.fail_attempt(failed, event.at)?,
-            EventKind::CompactionStarted(_) => {
-                self.calling()?.stage = Stage::Compacting { seq: event.seq };
-            }
-            EventKind::CompactionEnded(ended) => {
-                self.add_cost(&ended.usage);
-                let stage = match (&ended.block, &ended.error) {
-                    (Some(_), _) => Stage::Due(None),
-                    (None, None) => Stage::Overflowed,
-                    (None, Some(error)) => Stage::GivenUp(LoopError::Overflow {
-                        reason: error.clone(),
-                    }),
-                };
-                self.calling()?.stage = stage;
-            }
+            EventKind::CompactionStarted(_) => self.start_compaction(event.seq)?,
+            EventKind::CompactionEnded(ended) => self.end_compaction(ended)?,
             EventKind::ToolStarted(started) => self.start_tool(event, started)?,
             EventKind::ToolEnded(ended) => {
                 self.set_slot(ended.index, Slot::Ended)?;
@@ -296,7 +284,7 @@ impl State {
         Ok(())
     }
 
-    fn calling(&mut self) -> Result<&mut Calling, &'static str> {
+    pub(super) fn calling(&mut self) -> Result<&mut Calling, &'static str> {
         match &mut self.phase {
             Phase::Calling(calling) => Ok(calling),
             Phase::New
@@ -307,7 +295,7 @@ impl State {
         }
     }
 
-    fn add_cost(&mut self, usage: &Usage) {
+    pub(super) fn add_cost(&mut self, usage: &Usage) {
         if !matches!(self.phase, Phase::Calling(_)) {
             return;
         }

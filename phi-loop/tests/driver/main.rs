@@ -11,11 +11,13 @@ mod support;
 
 mod facts;
 
+mod a_compaction_keeps_what_must_stay;
 mod a_failed_append_starts_nothing;
 mod a_handle_speaks_to_a_run;
 mod a_provider_cannot_break_a_run;
 mod a_run_moves_only_when_it_is_pulled;
 mod a_tool_cannot_break_a_run;
+mod an_overflow_is_survived;
 mod gates_fail_closed;
 mod hooks_combine_in_order;
 mod long_loops_and_wide_turns_work;

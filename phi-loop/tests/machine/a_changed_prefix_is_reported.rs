@@ -96,7 +96,7 @@ fn a_compaction_is_reported_with_the_entry_that_it_replaced() {
         count: 2,
         replacement: vec![user("It was done.")],
     };
-    bench.handle(Input::Compacted(effect, block, Usage::default()));
+    bench.handle(Input::Compacted(effect, block.into(), Usage::default()));
     bench.say("Done.");
     assert_eq!(broken(&bench), [RequestPart::Entry { index: 1 }]);
     assert_eq!(replay(&Transcript::new(), &bench.events), Ok(bench.machine));

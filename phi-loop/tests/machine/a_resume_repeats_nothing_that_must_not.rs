@@ -110,7 +110,11 @@ fn an_open_compaction_begins_anew() {
         panic!("{:?}", bench.effects)
     };
     let before = block(0, 3, &["Before."]);
-    bench.handle(Input::Compacted(compact.id, before, Usage::default()));
+    bench.handle(Input::Compacted(
+        compact.id,
+        before.into(),
+        Usage::default(),
+    ));
     bench.say("Done.");
     ends(&bench, &Outcome::Completed {});
 }

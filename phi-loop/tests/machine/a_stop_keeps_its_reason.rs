@@ -45,6 +45,10 @@ fn rule_09_a_stop_waits_for_a_compaction() {
         panic!("{:?}", bench.kinds())
     };
     let before = block(0, 3, &["Before."]);
-    bench.handle(Input::Compacted(compact.id, before, Usage::default()));
+    bench.handle(Input::Compacted(
+        compact.id,
+        before.into(),
+        Usage::default(),
+    ));
     ends(&bench, &aborted());
 }

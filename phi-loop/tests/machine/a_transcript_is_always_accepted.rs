@@ -32,7 +32,7 @@ fn rule_07_a_block_that_leaves_no_conversation_is_refused() {
             panic!("{:?}", bench.kinds())
         };
         let text = format!("{block:?}");
-        bench.handle(Input::Compacted(compact.id, block, Usage::default()));
+        bench.handle(Input::Compacted(compact.id, block.into(), Usage::default()));
         let typed = matches!(
             bench.machine.outcome(),
             Some(Outcome::Failed {

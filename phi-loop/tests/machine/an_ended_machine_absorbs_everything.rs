@@ -31,7 +31,7 @@ fn every_input(bench: &Bench, seq: u64) -> Vec<Input> {
             ToolReport::returned(ToolResult::text("late")),
         ),
         Input::Approval(effect.clone(), Approval::Approved {}),
-        Input::Compacted(effect.clone(), block(0, 1, &[]), Usage::default()),
+        Input::Compacted(effect.clone(), block(0, 1, &[]).into(), Usage::default()),
         Input::CompactionFailed(effect, text, Usage::default()),
         Input::Decided(DecisionId { seq, index: 0 }, Verdict::Proceed),
         Input::SurfaceChanged(SurfaceChanged::default()),

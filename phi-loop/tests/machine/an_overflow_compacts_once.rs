@@ -39,7 +39,7 @@ fn compaction(bench: &mut Bench) -> EffectId {
 
 fn compacted(bench: &mut Bench, block: CompactionBlock) {
     let effect = compaction(bench);
-    bench.handle(Input::Compacted(effect, block, Usage::default()));
+    bench.handle(Input::Compacted(effect, block.into(), Usage::default()));
 }
 
 #[test]

@@ -153,7 +153,11 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
         }
         18 => {
             let (first, count) = (u64::from(a % 4), pick(&[0, 1, 2, 3, u64::MAX], b));
-            Input::Compacted(effect, block(first, count, &["before"]), Usage::default())
+            Input::Compacted(
+                effect,
+                block(first, count, &["before"]).into(),
+                Usage::default(),
+            )
         }
         19 => Input::CompactionFailed(effect, "no".into(), Usage::default()),
         20 | 21 => Input::Decided(decision(machine, at, a), verdict(a, b)),

@@ -14,6 +14,7 @@ mod facts;
 mod a_cancelled_answer_keeps_what_was_shown;
 mod a_change_of_models_leaves_the_call_in_flight_alone;
 mod a_changed_prefix_is_reported;
+mod a_compaction_must_help;
 mod a_grace_turn_has_no_tools;
 mod a_limit_ends_the_loop;
 mod a_log_folds_to_its_machine;

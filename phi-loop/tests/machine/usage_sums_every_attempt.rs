@@ -36,7 +36,7 @@ fn rule_10_failed_attempts_and_compactions_count() {
         panic!("{:?}", bench.kinds())
     };
     let before = block(0, 3, &["Before."]);
-    bench.handle(Input::Compacted(compact.id, before, input(300)));
+    bench.handle(Input::Compacted(compact.id, before.into(), input(300)));
     bench.answer(&[
         Delta::text(0, "Done."),
         Delta::Usage(Usage {

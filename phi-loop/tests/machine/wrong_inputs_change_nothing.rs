@@ -25,7 +25,7 @@ fn answers(effect: &EffectId) -> Vec<Input> {
         Input::ToolProgress(effect.clone(), ToolProgress { text: "x".into() }),
         Input::ToolEnded(effect.clone(), report()),
         Input::Approval(effect.clone(), Approval::Approved {}),
-        Input::Compacted(effect.clone(), block(0, 1, &[]), Usage::default()),
+        Input::Compacted(effect.clone(), block(0, 1, &[]).into(), Usage::default()),
         Input::CompactionFailed(effect.clone(), "no".into(), Usage::default()),
     ]
 }

@@ -8,12 +8,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use phi_loop::{Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
+use phi_loop::{Compacted, Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
 use phi_types::{
-    Approval, Configuration, Delta, EffectClass, EffectId, Event, EventKind, Identity, ModelPatch,
-    Options, Point, ProviderError, ProviderErrorKind, QueueId, RawJson, SessionId, StopReason,
-    Surface, SurfaceChanged, Target, ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage,
-    UserMessage,
+    Approval, CompactAt, Configuration, Delta, EffectClass, EffectId, Entry, Event, EventKind,
+    History, Identity, ModelPatch, Options, Point, ProviderError, ProviderErrorKind, PrunedResult,
+    QueueId, RawJson, SessionId, StopReason, Surface, SurfaceChanged, Target, ToolEnding, ToolKind,
+    ToolResult, ToolSpec, Transcript, Usage, UserMessage,
 };
 
 /// A small generator: the same seed gives the same world.
@@ -250,7 +250,11 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         _ => ToolExecution::Parallel { max: 16 },
     };
     let mut points = Vec::new();
-    for point in [Point::BeforeModel, Point::BeforeTool] {
+    for point in [
+        Point::BeforeModel,
+        Point::BeforeTool,
+        Point::BeforeCompaction,
+    ] {
         if dice.one_in(3) {
             points.push(point);
         }
@@ -275,6 +279,9 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         },
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),
+        compact_at: dice
+            .one_in(2)
+            .then(|| CompactAt::Tokens(8 + dice.roll(12))),
         points,
         seed: dice.roll(1_000),
         ..Configuration::default()
@@ -388,16 +395,22 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
         }
         Effect::Compact(compact) => {
             let len = compact.view.len() as u64;
-            let block = phi_types::CompactionBlock {
-                first: dice.roll(len + 1),
+            let pruned = pruned(dice, &compact.view);
+            let block = dice.one_in(2).then(|| phi_types::CompactionBlock {
+                first: 1 + dice.roll(3),
                 count: dice.roll(len + 2),
-                replacement: vec![user("what was before")],
-            };
+                replacement: vec![user("before")],
+            });
             let usage = Usage {
                 input_tokens: Some(3),
                 ..Usage::default()
             };
-            bench.handle(Input::Compacted(compact.id, block, usage));
+            if dice.one_in(4) {
+                let reason = "nothing to leave out".to_owned();
+                return bench.handle(Input::CompactionFailed(compact.id, reason, usage));
+            }
+            let compacted = Compacted { pruned, block };
+            bench.handle(Input::Compacted(compact.id, compacted, usage));
         }
         Effect::AskApproval(ask) => {
             let approval = if dice.one_in(2) {
@@ -425,6 +438,12 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
                 (Subject::Tool(_), 4) => Verdict::Fail {
                     reason: "hook broke".into(),
                 },
+                (Subject::Compaction(_), 0..3) => Verdict::Deny {
+                    reason: "not now".into(),
+                },
+                (Subject::Compaction(_), 3) => Verdict::Fail {
+                    reason: "oh".into(),
+                },
                 (Subject::Model(_), 0) => Verdict::Patch(ModelPatch {
                     tools: Some(vec![Arc::from("pure")]),
                     messages: vec![user("and hurry")],
@@ -442,6 +461,28 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
             refusable(bench, Input::Decided(id, verdict));
         }
     }
+}
+
+/// Some results of the view, shorter; now and then a place where none is.
+fn pruned(dice: &mut Dice, view: &History) -> Vec<PrunedResult> {
+    let mut pruned = Vec::new();
+    for (entry, kept) in (0..).zip(view.entries()) {
+        let results = match kept {
+            Entry::Results(results) => results.len(),
+            _ => usize::from(dice.one_in(40)),
+        };
+        for index in 0..u32::try_from(results).unwrap() {
+            if dice.one_in(2) {
+                let result = Arc::new(ToolResult::default());
+                pruned.push(PrunedResult {
+                    entry,
+                    index,
+                    result,
+                });
+            }
+        }
+    }
+    pruned
 }
 
 fn model_reply(bench: &mut Bench, dice: &mut Dice, id: EffectId) {

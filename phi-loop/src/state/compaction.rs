@@ -1,0 +1,201 @@
+//! When the view is made smaller, what may come of it, and what follows.
+
+use phi_types::{
+    CompactAt, CompactionEnded, CompactionStarted, Entry, EventKind, History, LoopError, Usage,
+};
+
+use super::{Calling, Phase, Stage, State};
+use crate::io::Compacted;
+use crate::step::{Asked, Step};
+
+/// After so many compactions in a row that did not help, none is tried before an overflow.
+const FAILURES_MAX: u32 = 3;
+
+impl State {
+    /// Says whether the view shall be made smaller before the next request.
+    pub(crate) fn compaction_due(&self) -> bool {
+        let Phase::Calling(Calling { attempts, .. }) = &self.phase else {
+            return false;
+        };
+        self.configuration.compaction
+            && !attempts.shrunk
+            && self.counts.compactions_failed < FAILURES_MAX
+            && self.exceeds_threshold()
+    }
+
+    fn exceeds_threshold(&self) -> bool {
+        self.threshold()
+            .is_some_and(|threshold| self.transcript.estimated_tokens() > threshold)
+    }
+
+    fn threshold(&self) -> Option<u64> {
+        match self.configuration.compact_at? {
+            CompactAt::Tokens(tokens) => Some(tokens),
+            CompactAt::WindowPercent(percent) => {
+                let part = u128::from(self.window_tokens()?) * u128::from(percent) / 100;
+                u64::try_from(part).ok()
+            }
+        }
+    }
+
+    /// Returns the window of the model that is asked next.
+    pub(crate) fn window_tokens(&self) -> Option<u64> {
+        let Phase::Calling(Calling { attempts, .. }) = &self.phase else {
+            return None;
+        };
+        let target = usize::try_from(self.target_of(*attempts)).ok()?;
+        self.transcript.surface().models.get(target)?.window_tokens
+    }
+
+    /// Returns what the next request shall not exceed after a compaction.
+    pub(crate) fn budget_tokens(&self) -> u64 {
+        let now = self.transcript.estimated_tokens();
+        let threshold = self.threshold().into_iter();
+        let most = threshold.chain(self.window_tokens()).min();
+        most.map_or(now, |most| most.min(now)) / 2
+    }
+
+    pub(crate) fn step_compaction(&self, asked: &Asked<'_>) -> Step {
+        if asked.before_compaction {
+            return Step::DecideCompaction;
+        }
+        Step::Emit(self.compaction_started())
+    }
+
+    pub(crate) fn compaction_started(&self) -> EventKind {
+        EventKind::CompactionStarted(CompactionStarted {
+            entries: entries(self.transcript.view()),
+            tokens: Some(self.transcript.estimated_tokens()),
+        })
+    }
+
+    /// Records what a compaction came to: what does not fit is refused.
+    pub(crate) fn compaction_ended(&self, compacted: Compacted, usage: Usage) -> EventKind {
+        let view = match self.compacted_view(&compacted) {
+            Ok(view) => view,
+            Err(why) => return self.compaction_failed(Some(why), usage),
+        };
+        let Compacted { pruned, block } = compacted;
+        EventKind::CompactionEnded(CompactionEnded {
+            block,
+            pruned,
+            error: None,
+            entries: entries(&view),
+            tokens: Some(self.transcript.estimated_tokens_of(&view)),
+            usage,
+        })
+    }
+
+    /// Records that the view could not be made smaller; without a reason, that it shall be tried
+    /// again.
+    pub(crate) fn compaction_failed(&self, error: Option<String>, usage: Usage) -> EventKind {
+        EventKind::CompactionEnded(CompactionEnded {
+            block: None,
+            pruned: Vec::new(),
+            error,
+            entries: entries(self.transcript.view()),
+            tokens: Some(self.transcript.estimated_tokens()),
+            usage,
+        })
+    }
+
+    /// A compaction lies inside the view, makes it smaller, parts no call from its result and leaves
+    /// what fits the window.
+    fn compacted_view(&self, compacted: &Compacted) -> Result<History, String> {
+        let view = self.transcript.view();
+        let Compacted { pruned, block } = compacted;
+        if pruned.is_empty() && block.is_none() {
+            return Err("nothing was left out".to_owned());
+        }
+        if let Some(block) = block {
+            let len = entries(view);
+            let (first, count) = (block.first, block.count);
+            let end = first.checked_add(count).filter(|end| *end <= len);
+            let Some(end) = end.filter(|_| count > 0) else {
+                return Err(format!(
+                    "the block from {first}, {count} long, exceeds a view of {len}"
+                ));
+            };
+            if u64::try_from(block.replacement.len()).unwrap_or(u64::MAX) >= count {
+                return Err("the replacement is not shorter than what it stands for".to_owned());
+            }
+            if [first, end].into_iter().any(|at| is_results(view, at)) {
+                return Err("the block parts tool calls from their results".to_owned());
+            }
+            let says_nothing = |message: &_| crate::machine::check_message(message).is_err();
+            if block.replacement.iter().any(|it| says_nothing(it)) {
+                return Err("the replacement holds an empty message".to_owned());
+            }
+        }
+        let smaller = view.overlaid(pruned, block.as_ref());
+        let smaller = smaller.map_err(|error| error.to_string())?;
+        if !matches!(smaller.prefix(1).last(), Some(Entry::User(_))) {
+            return Err("the view would not begin with a user message".to_owned());
+        }
+        if smaller.estimated_tokens() >= view.estimated_tokens() {
+            return Err("what stands for the entries is as long as they were".to_owned());
+        }
+        let tokens = self.transcript.estimated_tokens_of(&smaller);
+        match self.window_tokens() {
+            Some(window) if tokens > window => Err(format!(
+                "about {tokens} tokens would be left for a window of {window}"
+            )),
+            Some(_) | None => Ok(smaller),
+        }
+    }
+
+    pub(super) fn start_compaction(&mut self, seq: u64) -> Result<(), &'static str> {
+        let calling = self.calling()?;
+        let overflow = match calling.stage {
+            Stage::Overflowed => true,
+            Stage::Due(_) => false,
+            Stage::InFlight { .. } | Stage::Compacting { .. } | Stage::GivenUp(_) | Stage::Cut => {
+                return Err("no compaction is due");
+            }
+        };
+        calling.stage = Stage::Compacting { seq, overflow };
+        Ok(())
+    }
+
+    pub(super) fn end_compaction(&mut self, ended: &CompactionEnded) -> Result<(), &'static str> {
+        self.add_cost(&ended.usage);
+        let overflow = match self.calling()?.stage {
+            Stage::Compacting { overflow, .. } => overflow,
+            Stage::Overflowed => true,
+            Stage::Due(_) => false,
+            Stage::InFlight { .. } | Stage::GivenUp(_) | Stage::Cut => {
+                return Err("no compaction is under way");
+            }
+        };
+        let done = ended.block.is_some() || !ended.pruned.is_empty();
+        let again = !done && ended.error.is_none();
+        let stage = match &ended.error {
+            Some(error) if overflow && !done => Stage::GivenUp(LoopError::Overflow {
+                reason: error.clone(),
+            }),
+            None if overflow && again => Stage::Overflowed,
+            Some(_) | None => Stage::Due(None),
+        };
+        let helped = done && !self.exceeds_threshold();
+        if !again {
+            let failed = &mut self.counts.compactions_failed;
+            *failed = if helped { 0 } else { failed.saturating_add(1) };
+        }
+        let calling = self.calling()?;
+        calling.stage = stage;
+        calling.attempts.shrunk |= !again;
+        Ok(())
+    }
+}
+
+fn entries(view: &History) -> u64 {
+    u64::try_from(view.len()).unwrap_or(u64::MAX)
+}
+
+/// Costs as many steps as there are entries from there on.
+fn is_results(view: &History, at: u64) -> bool {
+    let Some(len) = usize::try_from(at).ok().and_then(|at| at.checked_add(1)) else {
+        return false;
+    };
+    len <= view.len() && matches!(view.prefix(len).last(), Some(Entry::Results(_)))
+}
