@@ -23,7 +23,9 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Give the agent a prompt
     Run(Box<RunArguments>),
-    /// List, show and delete stored sessions
+    /// Go on with a session that was cut off
+    Resume(Box<ResumeArguments>),
+    /// List, show, check, fork and delete stored sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// List, describe and call the built-in tools
@@ -59,8 +61,27 @@ pub(crate) struct RunArguments {
     pub(crate) json: bool,
 }
 
-/// Which model answers.
 #[derive(Debug, Args)]
+pub(crate) struct ResumeArguments {
+    /// The session
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// The directory to work in
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Let tools that write or execute run without a question
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
+    /// Write events and live increments as JSON lines to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which model answers.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArguments {
     /// What the service speaks: anthropic-messages or openai-chat
     #[arg(long, value_name = "P")]
@@ -126,6 +147,16 @@ pub(crate) enum SessionsCommand {
     Events(SessionArguments),
     /// Drive a fresh loop with what a session recorded and compare every event
     Replay(SessionArguments),
+    /// Check everything that is stored of a session
+    Verify(SessionArguments),
+    /// Begin a session that shares the past of another one, and print its name
+    Fork {
+        #[command(flatten)]
+        session: SessionArguments,
+        /// The position of the last event that both share, from 1
+        #[arg(long, value_name = "POSITION")]
+        at: u64,
+    },
     /// Delete a session
     Delete(SessionArguments),
 }

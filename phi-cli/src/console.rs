@@ -4,7 +4,8 @@ use std::io;
 
 use phi::agent_loop::Update;
 use phi::types::{
-    EffectId, Event, EventKind, LimitKind, LoopError, Outcome, ProviderErrorKind, SessionId,
+    ApprovalRequested, EffectId, Event, EventKind, LimitKind, LoopError, Outcome,
+    ProviderErrorKind, SessionId,
 };
 
 use crate::ask::Asker;
@@ -38,6 +39,11 @@ impl Console {
             session,
             key_variable,
         })
+    }
+
+    /// Asks a question on the terminal while the next run is pulled.
+    pub(crate) fn ask(&mut self, effect: EffectId, question: ApprovalRequested) {
+        self.asker.ask(effect, question);
     }
 
     /// Pulls a run to its end.

@@ -18,6 +18,7 @@ mod model;
 mod permission;
 mod place;
 mod printer;
+mod resume;
 mod run;
 mod sessions;
 mod show;
@@ -54,6 +55,7 @@ fn perform(command: Command) -> Result<Exit, Failure> {
         match command {
             Command::Demo(arguments) => demo::demo(&arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,
+            Command::Resume(arguments) => resume::resume(&arguments).await,
             Command::Sessions(command) => sessions::sessions(&command).await,
             Command::Tool(command) => tool::tool(&command).await,
             Command::Wire(command) => wire::wire(&command),

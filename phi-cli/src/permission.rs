@@ -54,6 +54,15 @@ impl Permission {
     }
 }
 
+/// Says to the model why a call is not run where nobody can be asked.
+pub(crate) fn denied(tool: &str) -> String {
+    format!(
+        "`{tool}` was not run: it needs the user's permission and there is no terminal to ask on. \
+         The user can allow it with the option --yes. Go on without it, or say what you would have \
+         done."
+    )
+}
+
 #[async_trait]
 impl Hooks for Permission {
     fn points(&self) -> Vec<Point> {
@@ -74,12 +83,7 @@ impl Hooks for Permission {
                 arguments: None,
             },
             Terminal::Absent => ToolDecision::Deny {
-                reason: format!(
-                    "`{}` was not run: it needs the user's permission and there is no terminal to \
-                     ask on. The user can allow it with the option --yes. Go on without it, or say \
-                     what you would have done.",
-                    call.name
-                ),
+                reason: denied(&call.name),
             },
         })
     }

@@ -40,9 +40,10 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
         StoreError::Unknown { session } => Failure::refused(format!(
             "there is no session `{session}`: see `phi sessions list`"
         )),
-        StoreError::Corrupt { .. } | StoreError::Missing { .. } | StoreError::Illegal { .. } => {
-            Failure::failed(format!("cannot {error}"))
-        }
+        StoreError::Corrupt { .. }
+        | StoreError::Missing { .. }
+        | StoreError::OtherParent { .. }
+        | StoreError::Illegal { .. } => Failure::failed(format!("cannot {error}")),
         StoreError::Io { path, .. } => Failure::refused(format!(
             "cannot {error}: see that `{}` can be used, or name another --store",
             path.display()

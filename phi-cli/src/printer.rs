@@ -19,6 +19,13 @@ pub(crate) enum Form {
     Json,
 }
 
+impl Form {
+    /// Returns the form that the option `--json` chooses.
+    pub(crate) fn of(is_json: bool) -> Self {
+        if is_json { Self::Json } else { Self::Text }
+    }
+}
+
 /// Shows a run as it goes.
 #[derive(Debug)]
 pub(crate) struct Printer {

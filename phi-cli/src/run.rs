@@ -17,6 +17,7 @@ use crate::model::Model;
 use crate::permission::{Permission, Terminal};
 use crate::place::{self, session_failure, store_failure};
 use crate::printer::{Form, Printer};
+use crate::resume::CutOff;
 
 /// Runs one prompt to its end.
 pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
@@ -34,12 +35,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let is_new = !known.map_err(|error| store_failure(&error))?;
     let opened = agent.session(id.clone()).await;
     let mut session = opened.map_err(|error| session_failure(&error))?;
-    let form = if arguments.json {
-        Form::Json
-    } else {
-        Form::Text
-    };
-    let mut console = Console::new(form, id.clone(), key_variable)?;
+    let mut console = Console::new(Form::of(arguments.json), id.clone(), key_variable)?;
     console.printer.say(&format!("session: {id}"));
     if is_new {
         show_start(&mut console.printer, &store, &id).await?;
@@ -49,11 +45,15 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
         shown.map_err(|error| Failure::stdout(&error))?;
     }
 
-    let cut_off = session.resume().await;
-    if let Some(run) = cut_off.map_err(|error| session_failure(&error))? {
+    if session.unfinished().is_some()
+        && let Some(cut_off) = CutOff::find(&store, &id).await?
+    {
         let told = "the loop before was cut off: it goes on first, and then the prompt";
         console.printer.say(told);
-        console.pull(run).await?;
+        let is_allowed = arguments.work.yes;
+        cut_off
+            .go_on(&mut session, &mut console, is_allowed)
+            .await?;
     }
     let run = session.prompt(prompt);
     console
@@ -81,16 +81,19 @@ fn agent(work: &WorkArguments, model: Model) -> Result<phi::Agent, Failure> {
         limits,
         ..Configuration::default()
     };
-    let agent = phi::Agent::new(model.provider, model.name)
-        .named("phi")
-        .system(system)
-        .configuration(configuration);
-    let agent = if work.yes {
+    let agent = assemble(model, tools, work.yes);
+    Ok(agent.system(system).configuration(configuration))
+}
+
+/// Makes an agent that asks for what it may not do on its own.
+pub(crate) fn assemble(model: Model, tools: Vec<Arc<dyn Tool>>, is_allowed: bool) -> phi::Agent {
+    let agent = phi::Agent::new(model.provider, model.name).named("phi");
+    let agent = if is_allowed {
         agent
     } else {
         agent.hooks(Permission::new(&tools, Terminal::find()))
     };
-    Ok(agent.tools(tools))
+    agent.tools(tools)
 }
 
 /// Makes the tools of a selection for a directory.

@@ -1,4 +1,4 @@
-//! `phi sessions`: lists, shows, replays and deletes stored sessions.
+//! `phi sessions`: lists, shows, checks, forks, replays and deletes stored sessions.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use phi::types::{Event, SessionId};
 use crate::arguments::{SessionArguments, SessionsCommand, StoreArguments};
 use crate::failure::{Exit, Failure, print};
 use crate::place::{self, store_failure};
+use crate::run::new_id;
 use crate::show;
 use crate::words::{one_line, tame_json};
 
@@ -25,6 +26,8 @@ pub(crate) async fn sessions(command: &SessionsCommand) -> Result<Exit, Failure>
         SessionsCommand::Show(which) => show(which).await,
         SessionsCommand::Events(which) => events(which).await,
         SessionsCommand::Replay(which) => replay(which).await,
+        SessionsCommand::Verify(which) => verify(which).await,
+        SessionsCommand::Fork { session, at } => fork(session, *at).await,
         SessionsCommand::Delete(which) => delete(which).await,
     }
 }
@@ -129,6 +132,46 @@ fn side(event: Option<&Event>) -> Result<String, Failure> {
     };
     let text = serde_json::to_string(event).map_err(|error| Failure::unwritable(&error))?;
     Ok(tame_json(&text).into_owned())
+}
+
+async fn verify(which: &SessionArguments) -> Result<Exit, Failure> {
+    let (store, id) = named(which)?;
+    let found = store.verify(&id).await;
+    let found = found.map_err(|error| store_failure(&error))?;
+    if let Some(fault) = &found.fault {
+        let events = found.events;
+        print(&format!(
+            "{events} events are right, from the first one on\n"
+        ))?;
+        return Err(Failure::failed(format!(
+            "session `{id}` is damaged: cannot {fault}"
+        )));
+    }
+    let mut text = format!(
+        "session `{id}` is sound: {} events, {} loops, checksum {:08x}",
+        found.events, found.loops, found.checksum
+    );
+    if let Some(origin) = &found.forked_from {
+        let (parent, position) = (&origin.session, origin.position);
+        text.push_str(&format!("; forked from `{parent}` at position {position}"));
+    }
+    if found.torn_bytes > 0 {
+        let bytes = found.torn_bytes;
+        text.push_str(&format!(
+            "; {bytes} bytes of a write that was cut off follow and will be moved aside"
+        ));
+    }
+    print(&(text + "\n"))?;
+    Ok(Exit::Completed)
+}
+
+async fn fork(which: &SessionArguments, at: u64) -> Result<Exit, Failure> {
+    let (store, id) = named(which)?;
+    let fork = new_id("")?;
+    let forked = phi::fork(&*store, &id, at, &fork).await;
+    forked.map_err(|error| store_failure(&error))?;
+    print(&format!("{fork}\n"))?;
+    Ok(Exit::Completed)
 }
 
 async fn delete(which: &SessionArguments) -> Result<Exit, Failure> {

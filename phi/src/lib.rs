@@ -25,6 +25,7 @@
 mod agent;
 mod clock;
 mod error;
+mod fork;
 mod log;
 mod open;
 #[cfg(doctest)]
@@ -34,6 +35,7 @@ mod run;
 
 pub use agent::Agent;
 pub use error::SessionError;
+pub use fork::fork;
 pub use open::Session;
 pub use phi_loop as agent_loop;
 #[cfg(any(feature = "http", feature = "anthropic", feature = "openai-chat"))]
