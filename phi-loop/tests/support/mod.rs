@@ -279,9 +279,7 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         },
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),
-        compact_at: dice
-            .one_in(2)
-            .then(|| CompactAt::Tokens(8 + dice.roll(12))),
+        compact_at: dice.one_in(2).then(|| CompactAt::Tokens(8 + dice.roll(12))),
         points,
         seed: dice.roll(1_000),
         ..Configuration::default()
