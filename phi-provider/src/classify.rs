@@ -85,91 +85,95 @@ fn of_invalid_request(body: &ErrorBody) -> Kind {
     }
 }
 
+/// The words of services for what went wrong, and what it is.
+const KINDS: &[(&[&str], Kind)] = &[
+    (
+        &[
+            "overloaded_error",
+            "overloaded",
+            "unavailable",
+            "serviceunavailableexception",
+            "modelnotreadyexception",
+        ],
+        Kind::Overloaded,
+    ),
+    (THROTTLING_CODES, Kind::RateLimited),
+    (MODEL_ERROR_CODES, Kind::Server),
+    (
+        &[
+            "rate_limit_error",
+            "rate_limit_exceeded",
+            "rate_limited",
+            "resource_exhausted",
+            "throttling",
+            "too_many_requests",
+        ],
+        Kind::RateLimited,
+    ),
+    (
+        &[
+            "api_error",
+            "server_error",
+            "internal_error",
+            "internal_server_error",
+            "internal",
+            "internalserverexception",
+            "internalservererror",
+            "internalfailure",
+            "internalerror",
+        ],
+        Kind::Server,
+    ),
+    (
+        &[
+            "timeout_error",
+            "timeout",
+            "deadline_exceeded",
+            "modeltimeoutexception",
+        ],
+        Kind::Timeout,
+    ),
+    (&["billing_error"], Kind::Billing),
+    (
+        &[
+            "authentication_error",
+            "permission_error",
+            "permission_denied",
+            "unauthenticated",
+            "forbidden",
+        ],
+        Kind::Auth,
+    ),
+    (&["request_too_large"], Kind::ContextOverflow),
+];
+
+/// The words of services for a request that cannot be granted.
+const INVALID: &[&str] = &[
+    "invalid_request_error",
+    "not_found_error",
+    "invalid_argument",
+    "not_found",
+    "model_not_found",
+    "invalid_prompt",
+    "invalid_image",
+    "invalid_image_url",
+    "invalid_image_format",
+    "invalid_base64_image",
+    "image_parse_error",
+    "image_too_large",
+    "image_file_too_large",
+    "failed_to_download_image",
+    "tool_use_failed",
+    "badrequest",
+    "badrequesterror",
+    "bad request",
+    "validationexception",
+    "resourcenotfoundexception",
+    "conflictexception",
+];
+
 /// Returns the kind of an error that came without a status.
 fn kind_of_body(body: &ErrorBody) -> Kind {
-    const KINDS: &[(&[&str], Kind)] = &[
-        (
-            &[
-                "overloaded_error",
-                "overloaded",
-                "unavailable",
-                "serviceunavailableexception",
-                "modelnotreadyexception",
-            ],
-            Kind::Overloaded,
-        ),
-        (THROTTLING_CODES, Kind::RateLimited),
-        (MODEL_ERROR_CODES, Kind::Server),
-        (
-            &[
-                "rate_limit_error",
-                "rate_limit_exceeded",
-                "rate_limited",
-                "resource_exhausted",
-                "throttling",
-                "too_many_requests",
-            ],
-            Kind::RateLimited,
-        ),
-        (
-            &[
-                "api_error",
-                "server_error",
-                "internal_error",
-                "internal_server_error",
-                "internal",
-                "internalserverexception",
-                "internalservererror",
-                "internalfailure",
-                "internalerror",
-            ],
-            Kind::Server,
-        ),
-        (
-            &[
-                "timeout_error",
-                "timeout",
-                "deadline_exceeded",
-                "modeltimeoutexception",
-            ],
-            Kind::Timeout,
-        ),
-        (&["billing_error"], Kind::Billing),
-        (
-            &[
-                "authentication_error",
-                "permission_error",
-                "permission_denied",
-                "unauthenticated",
-                "forbidden",
-            ],
-            Kind::Auth,
-        ),
-        (&["request_too_large"], Kind::ContextOverflow),
-    ];
-    const INVALID: &[&str] = &[
-        "invalid_request_error",
-        "not_found_error",
-        "invalid_argument",
-        "not_found",
-        "model_not_found",
-        "invalid_prompt",
-        "invalid_image",
-        "invalid_image_url",
-        "invalid_image_format",
-        "invalid_base64_image",
-        "image_parse_error",
-        "image_too_large",
-        "image_file_too_large",
-        "failed_to_download_image",
-        "tool_use_failed",
-        "badrequest",
-        "badrequesterror",
-        "bad request",
-        "validationexception",
-        "resourcenotfoundexception",
-        "conflictexception",
-    ];
     if body.has_code(QUOTA_CODES) {
         return Kind::Billing;
     }

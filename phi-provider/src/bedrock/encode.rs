@@ -18,6 +18,14 @@ use crate::wire::{EncodeError, Wire};
 /// The name of the tool that stands for those that are not offered any more.
 const PLACEHOLDER_TOOL: &str = "no_tool";
 
+/// What is asked, and of whom.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    wire: &'a BedrockConverse,
+    request: &'a Request,
+    family: ModelFamily,
+}
+
 /// The items of `toolConfig.tools`, and what is said of them.
 #[derive(Debug, Default)]
 struct Tools {
@@ -60,13 +68,18 @@ pub(super) fn body(
     };
     // Tools of the service's own that join later are tools too.
     let wants_tools = view.writer.has_calls() && extra.field("toolConfig").is_none();
-    let mut tools = tools(wire, request, family, wants_tools)?;
+    let asked = Asked {
+        wire,
+        request,
+        family,
+    };
+    let mut tools = tools(asked, wants_tools)?;
     if places == CachePlaces::ToolsSystemAndMessages && !tools.items.is_empty() {
         tools.items.push(',');
         tools.items.push_str(cache_point);
     }
     let mut fields = Object::default();
-    option_fields(&mut fields, wire, request, family, &tools);
+    option_fields(&mut fields, asked, &tools);
     tool_config(&mut fields, tools);
     if !request.system.trim().is_empty() {
         let point = (places != CachePlaces::Nowhere).then_some(cache_point);
@@ -93,13 +106,12 @@ pub(super) fn body(
 }
 
 /// Writes `inferenceConfig`, `additionalModelRequestFields` and `outputConfig`.
-fn option_fields(
-    fields: &mut Object<'_>,
-    wire: &BedrockConverse,
-    request: &Request,
-    family: ModelFamily,
-    tools: &Tools,
-) {
+fn option_fields(fields: &mut Object<'_>, asked: Asked<'_>, tools: &Tools) {
+    let Asked {
+        wire,
+        request,
+        family,
+    } = asked;
     let options = &*request.options;
     let Reasoning {
         fields: reasoning,
@@ -150,12 +162,12 @@ fn set_unless_empty(fields: &mut Object<'_>, name: &str, value: &Object<'_>) {
 /// Decides which tools are offered, and what is said of them.
 ///
 /// The protocol has no word for "no tool", and insists on tools where the conversation holds calls.
-fn tools(
-    wire: &BedrockConverse,
-    request: &Request,
-    family: ModelFamily,
-    wants_tools: bool,
-) -> Result<Tools, EncodeError> {
+fn tools(asked: Asked<'_>, wants_tools: bool) -> Result<Tools, EncodeError> {
+    let Asked {
+        wire,
+        request,
+        family,
+    } = asked;
     let options = &*request.options;
     let output = options
         .output
