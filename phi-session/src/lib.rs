@@ -42,6 +42,7 @@ mod redact;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
+mod stream;
 mod summary;
 mod summary_fold;
 mod sync;
@@ -62,6 +63,10 @@ pub use redact::{Redactor, ShortSecret};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 pub use store::{Listed, SessionReader, SessionWriter, Store, StoredEvent, StoredLine};
+pub use stream::{
+    EventSink, FanOut, FanOutLoss, Gap, Hub, JsonlSink, PublishedStore, SinkError, Subscription,
+    Update, from_fn,
+};
 pub use summary::{SessionFilter, SessionSummary, Status};
 pub use sync::SyncPolicy;
 pub use verify::{Verification, verify};

@@ -16,6 +16,7 @@ mod a_session_moves_between_stores;
 mod a_wrong_place_is_a_typed_error;
 mod every_bit_flip_is_found;
 mod long_strings_are_kept_once;
+mod observers_see_one_order;
 mod scene;
 mod secrets_stay_out_of_logs;
 mod the_record_is_a_fold_of_the_log;
