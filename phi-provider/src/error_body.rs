@@ -85,6 +85,10 @@ impl ErrorBody {
                 if let Some(raw) = fields.get("metadata").and_then(|meta| meta.get("raw")) {
                     self.take_upstream(raw);
                 }
+                // What a model wrote instead of a call: Groq.
+                if let Some(written) = fields.get("failed_generation") {
+                    self.take_upstream(written);
+                }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
@@ -114,7 +118,8 @@ impl ErrorBody {
             .extend(code.map(|code| code.to_ascii_lowercase()));
     }
 
-    /// A gateway quotes the service behind it beside a message that says nothing.
+    /// A gateway quotes the service behind it, a service its model, beside a message that says
+    /// little.
     fn take_upstream(&mut self, raw: &Value) {
         let quoted = match raw {
             Value::String(text) => one_line(text),

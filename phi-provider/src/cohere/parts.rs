@@ -91,9 +91,7 @@ impl Parts {
 
     /// Ends what is open of the content at an index.
     pub(super) fn end_block(&mut self, index: Option<u64>, deltas: &mut Vec<Delta>) {
-        self.say_citations(deltas);
-        let ended = self.open.extract_if(.., |open| open.index == index);
-        deltas.extend(ended.map(|open| Delta::part_ended(open.part)));
+        self.close(|open| open.index == index, deltas);
     }
 
     /// Begins a call.
@@ -196,10 +194,9 @@ impl Parts {
 
     /// Ends everything, but a call that was not ended only if it cannot be cut off.
     pub(super) fn end(&mut self, stop_reason: StopReason, deltas: &mut Vec<Delta>) {
-        self.end_plan(deltas);
-        self.say_citations(deltas);
-        for open in mem::take(&mut self.open) {
-            deltas.push(Delta::part_ended(open.part));
+        self.close(|_| true, deltas);
+        for place in &mut self.places {
+            place.say(deltas);
         }
         let is_cut = matches!(
             stop_reason,
@@ -214,24 +211,19 @@ impl Parts {
         }
     }
 
-    /// Says of each part whose citations are new which ones it has.
-    fn say_citations(&mut self, deltas: &mut Vec<Delta>) {
-        for place in self.places.iter_mut().filter(|place| place.unsaid) {
-            place.unsaid = false;
-            let plan = if place.kind == Kind::Plan {
-                "\"tool_plan\":true,"
-            } else {
-                ""
-            };
-            let citations = place.citations.join(",");
-            let extra = format!("{{{plan}\"citations\":[{citations}]}}");
-            push_extra(place.part, &extra, deltas);
+    /// Ends blocks, each with the citations that it has by now. Later ones are said at the end, so
+    /// that no list is said more than twice.
+    fn close(&mut self, is_over: impl Fn(&Open) -> bool, deltas: &mut Vec<Delta>) {
+        for open in self.open.extract_if(.., |open| is_over(open)) {
+            if let Some(place) = self.places.iter_mut().rfind(|it| it.part == open.part) {
+                place.say(deltas);
+            }
+            deltas.push(Delta::part_ended(open.part));
         }
     }
 
     fn end_plan(&mut self, deltas: &mut Vec<Delta>) {
-        let ended = self.open.extract_if(.., |open| open.kind == Kind::Plan);
-        deltas.extend(ended.map(|open| Delta::part_ended(open.part)));
+        self.close(|open| open.kind == Kind::Plan, deltas);
     }
 
     fn part(
@@ -245,8 +237,7 @@ impl Parts {
             return Ok(open.part);
         }
         // An index is given to one block at a time.
-        let ended = self.open.extract_if(.., |open| open.index == index);
-        deltas.extend(ended.map(|open| Delta::part_ended(open.part)));
+        self.close(|open| open.index == index, deltas);
         let part = self.new_part()?;
         self.open.push(Open { index, part, kind });
         self.places.push(Place {
@@ -272,6 +263,26 @@ impl Parts {
     }
 }
 
+impl Place {
+    /// Says which citations the part has, if some were not said.
+    fn say(&mut self, deltas: &mut Vec<Delta>) {
+        if !mem::take(&mut self.unsaid) {
+            return;
+        }
+        let plan = if self.kind == Kind::Plan {
+            "\"tool_plan\":true,"
+        } else {
+            ""
+        };
+        let citations = self.citations.join(",");
+        let extra = format!("{{{plan}\"citations\":[{citations}]}}");
+        push_extra(self.part, &extra, deltas);
+    }
+}
+
+/// A text longer than this is not the word `null`, whatever white space it has.
+const NULL_BYTES_MAX: usize = 64;
+
 impl OpenCall {
     fn take(&mut self, piece: Cow<'_, str>, deltas: &mut Vec<Delta>) {
         let Some(held) = &mut self.held else {
@@ -279,7 +290,7 @@ impl OpenCall {
             return;
         };
         held.push_str(&piece);
-        if !"null".starts_with(held.trim()) {
+        if held.len() > NULL_BYTES_MAX || !"null".starts_with(held.trim()) {
             let arguments = mem::take(held);
             self.held = None;
             deltas.push(Delta::arguments(self.part, arguments));

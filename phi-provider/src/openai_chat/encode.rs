@@ -1,12 +1,12 @@
 //! Writes the body of a request.
 
 use bytes::Bytes;
-use phi_types::Request;
+use phi_types::{Entry, Request};
 
 use super::OpenAiChat;
 use super::messages::{ChatWriter, rules};
 use super::options::{options, system, tools};
-use super::quirks::Quirks;
+use super::quirks::{Prefill, Quirks};
 use crate::function_tool::chunks;
 use crate::object::Object;
 use crate::request_body::{extra_fields, join, up_to_messages};
@@ -54,6 +54,12 @@ pub(super) fn body(
     let mut messages = view.json;
     if messages.is_empty() {
         return Err(EncodeError::NothingToSend);
+    }
+    if quirks.prefill == Prefill::Prefix && matches!(request.view.last(), Some(Entry::Assistant(_)))
+    {
+        // The last message is an answer, and ends with a brace.
+        let at = messages.len().saturating_sub(1);
+        messages.insert(at, Bytes::from_static(b",\"prefix\":true"));
     }
     if let Some(mark) = quirks.prompt_cache.mark() {
         for at in view.writer.marks() {

@@ -33,9 +33,9 @@ pub use dialect::{Dialect, DialectError, Dialects, ModelQuirks};
 use messages::ChatWriter;
 pub use quirks::{
     AfterResults, CallIds, ClientHeaders, EmptyContent, ForcedTools, ImageInput, KeyPlace,
-    OptionField, OutputForm, OutputLimit, PromptCache, Quirks, ReasoningFormat, ReasoningOff,
-    ReasoningReplay, ReasoningSwitch, ResultNames, Sampling, StreamUsage, StrictTools, SystemRole,
-    ThinkTags, ToolImages, ToolsForHistory,
+    OptionField, OutputForm, OutputLimit, Prefill, PromptCache, Quirks, ReasoningFormat,
+    ReasoningOff, ReasoningReplay, ReasoningSwitch, ResultNames, Sampling, StreamUsage,
+    StrictTools, SystemRole, ThinkTags, ToolImages, ToolsForHistory,
 };
 
 /// The codec of OpenAI Chat Completions.

@@ -55,6 +55,8 @@ pub struct Quirks {
     pub after_results: AfterResults,
     /// Whether results name their tool.
     pub result_names: ResultNames,
+    /// How the model is told to continue an answer that is the last message.
+    pub prefill: Prefill,
     /// What is offered where the conversation has calls and the request has no tools.
     pub tools_for_history: ToolsForHistory,
     /// How the service is asked to keep the beginning of requests.
@@ -340,6 +342,17 @@ pub enum ResultNames {
     Omitted,
     /// Yes, as some servers that fill templates want it.
     Sent,
+}
+
+/// How the model is told to continue an answer that is the last message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prefill {
+    /// Not at all.
+    #[default]
+    Unsaid,
+    /// By `prefix: true`: Mistral, which refuses the request otherwise and repeats the beginning.
+    Prefix,
 }
 
 /// What is offered where the conversation has calls and the request has no tools.

@@ -436,6 +436,30 @@ fn citations_stand_beside_the_text_that_they_are_about() {
 }
 
 #[test]
+fn a_list_of_citations_is_said_at_most_twice() {
+    let mut all = vec![said(0, "a")];
+    for _ in 0..1_000 {
+        all.extend([cited(json!({"start": 0})), ended("content-end", 0)]);
+    }
+    all.push(end("COMPLETE"));
+    let (deltas, _) = decode(&wire(), 200, &events(&all));
+    let facts = deltas.iter().filter(|it| matches!(it, Delta::PartFacts(_)));
+    assert_eq!(facts.count(), 2);
+}
+
+#[test]
+fn arguments_of_white_space_alone_are_not_held() {
+    let mut all = vec![start(), called(0, "a")];
+    all.extend((0..100).map(|_| arguments(0, "    ")));
+    all.extend([arguments(0, "{}"), end("TOOL_CALL")]);
+    let message = message(&wire(), &events(&all));
+    assert_eq!(
+        message.tool_calls().next().unwrap().arguments.text().trim(),
+        "{}"
+    );
+}
+
+#[test]
 fn unknown_events_and_fields_of_other_types_do_not_fail() {
     for odd in [
         json!({"type": "debug", "prompt": "x"}),

@@ -254,6 +254,18 @@ fn c14_results_name_their_tool_where_they_must() {
     }
 }
 
+#[test]
+fn an_answer_to_be_continued_is_marked_where_it_must() {
+    let last = Entry::Assistant(Arc::new(assistant([text("It is")])));
+    for (word, mark) in [("unsaid", Value::Null), ("prefix", json!(true))] {
+        let words = json!({ "prefill": word });
+        let open = sent(words.clone(), &request([user("do"), last.clone()]));
+        assert_eq!(open["messages"][1]["prefix"], mark, "{word}");
+        let closed = sent(words, &request([user("do"), last.clone(), user("on")]));
+        assert_eq!(closed["messages"][1]["prefix"], Value::Null);
+    }
+}
+
 fn image() -> Content {
     Content::Image {
         media_type: "image/png".to_owned(),
