@@ -168,7 +168,11 @@ impl Machine {
         }
         match input {
             // An increment changes nothing that a step depends on.
-            Input::Delta(effect, delta) => return self.on_delta(now, effect, delta),
+            Input::Delta(effect, delta) => {
+                let live = self.on_delta(now, effect, delta)?;
+                self.outbox.extend(live.map(Output::Live));
+                return Ok(());
+            }
             Input::ToolProgress(effect, progress) => return self.on_progress(effect, progress),
             Input::Prompt(messages) => self.on_prompt(now, messages)?,
             Input::Continue => self.on_continue(now)?,
@@ -196,6 +200,17 @@ impl Machine {
         }
         self.advance(now);
         Ok(())
+    }
+
+    /// Takes an increment and hands it out at once; `None` if it broke the call off.
+    #[cfg(feature = "driver")]
+    pub(crate) fn take_delta(
+        &mut self,
+        now: DateTime<Utc>,
+        effect: EffectId,
+        delta: phi_types::Delta,
+    ) -> Result<Option<phi_types::Live>, Rejected> {
+        self.on_delta(now, effect, delta)
     }
 
     /// Hands out what to do next. `None`: it waits for an input, or has ended.

@@ -218,6 +218,9 @@ impl State {
     /// Time in which only an approval was outstanding, or no process ran, does not count.
     fn advance_clock(&mut self, event: &Event) {
         let at = event.at;
+        if self.clock.last == Some(at) {
+            return;
+        }
         self.clock.started.get_or_insert(at);
         let passed = self
             .clock

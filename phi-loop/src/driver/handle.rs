@@ -26,7 +26,8 @@ pub struct Handle {
 /// An input from elsewhere, and where its answer goes.
 #[derive(Debug)]
 pub(crate) struct Command {
-    pub(crate) input: Input,
+    /// In a box: the channel reserves room for many.
+    pub(crate) input: Box<Input>,
     pub(crate) answer: oneshot::Sender<Result<(), Rejected>>,
 }
 
@@ -124,6 +125,7 @@ impl Handle {
 
     async fn send(&self, input: Input) -> Result<(), Rejected> {
         let (answer, answered) = oneshot::channel();
+        let input = Box::new(input);
         if self.commands.send(Command { input, answer }).await.is_err() {
             return Err(Rejected::Ended);
         }

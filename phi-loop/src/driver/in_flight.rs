@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -20,7 +20,22 @@ use crate::driver::progress::Progress;
 use crate::driver::work::{self, decide, panic_text, run_tool};
 use crate::io::{CallModel, Compact, DecisionId, Input, RunTool, Subject, ToolReport, Verdict};
 
-type ToolFuture = Abortable<BoxFuture<'static, (EffectId, ToolReport)>>;
+type ToolFuture = Abortable<Call>;
+
+/// One call that runs.
+struct Call {
+    id: EffectId,
+    work: BoxFuture<'static, ToolReport>,
+}
+
+impl Future for Call {
+    type Output = (EffectId, ToolReport);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let report = ready!(self.work.as_mut().poll(cx));
+        Poll::Ready((self.id.clone(), report))
+    }
+}
 
 /// What a run has in flight. Dropping it stops everything.
 #[derive(Default)]
@@ -59,12 +74,16 @@ impl InFlight {
         }
     }
 
-    /// Starts a tool call; where that fails at once, returns what the machine must be told.
+    /// Starts a tool call; where it ends or fails at once, returns what the machine must be told.
+    ///
+    /// With a context the call is polled here once: many calls need no second poll, and what they
+    /// would need to be polled again or aborted costs more than they do.
     pub(crate) fn run_tool(
         &mut self,
         driver: &Driver,
         session: &SessionId,
         run: RunTool,
+        cx: Option<&mut Context<'_>>,
     ) -> Option<Input> {
         let id = run.id.clone();
         let Some(tool) = driver.tool(&run.call.name) else {
@@ -74,16 +93,22 @@ impl InFlight {
                 ToolReport::returned(ToolResult::error(text)),
             ));
         };
-        let report = run_tool(
+        let mut work: BoxFuture<'static, ToolReport> = Box::pin(run_tool(
             Arc::clone(tool),
             session.clone(),
             run,
             Arc::clone(&self.progress),
-        );
+        ));
+        if let Some(cx) = cx
+            && let Poll::Ready(report) = work.as_mut().poll(cx)
+        {
+            self.progress.forget(&id);
+            return Some(Input::ToolEnded(id, report));
+        }
         let (abort, registration) = AbortHandle::new_pair();
         self.tool_aborts.insert(id.seq, abort);
-        let work: BoxFuture<'static, _> = Box::pin(async move { (id, report.await) });
-        self.tools.push(Abortable::new(work, registration));
+        self.tools
+            .push(Abortable::new(Call { id, work }, registration));
         None
     }
 

@@ -208,7 +208,7 @@ impl Run {
             while self.outgoing.appending.is_none()
                 && let Some(output) = self.machine.poll()
             {
-                self.act(output);
+                self.act(output, cx);
             }
             if let Some(update) = self.outgoing.ready.pop_front() {
                 return Poll::Ready(Some(update));
@@ -234,12 +234,14 @@ impl Run {
                 self.inbox.refuse();
                 return Poll::Ready(None);
             }
-            ready!(self.poll_input(cx));
+            if let Some(update) = ready!(self.poll_input(cx)) {
+                return Poll::Ready(Some(update));
+            }
         }
     }
 
     /// Does what the machine asks.
-    fn act(&mut self, output: Output) {
+    fn act(&mut self, output: Output, cx: &mut Context<'_>) {
         match output {
             Output::Events(events) => match &self.driver.journal {
                 None => self.committed(events, Ok(())),
@@ -253,7 +255,7 @@ impl Run {
             },
             Output::Live(live) => self.outgoing.ready.push_back(Update::Live(live)),
             Output::Abort(effect) => self.in_flight.abort(&effect),
-            Output::Effect(effect) => self.begin(effect),
+            Output::Effect(effect) => self.begin(effect, cx),
         }
     }
 
@@ -292,12 +294,16 @@ impl Run {
         }
     }
 
-    fn begin(&mut self, effect: Effect) {
+    fn begin(&mut self, effect: Effect, cx: &mut Context<'_>) {
         let failed_at_once = match effect {
             Effect::CallModel(call) => self.in_flight.call_model(&self.driver, call),
             Effect::RunTool(run) => {
-                self.in_flight
-                    .run_tool(&self.driver, self.machine.session(), run)
+                // Observers come first: the loop waits for them before it takes a result.
+                let observed =
+                    self.outgoing.observing.is_some() || !self.outgoing.observations.is_empty();
+                let session = self.machine.session();
+                let cx = (!observed).then_some(cx);
+                self.in_flight.run_tool(&self.driver, session, run, cx)
             }
             Effect::Compact(compact) => self.in_flight.compact(&self.driver, compact),
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
@@ -316,28 +322,28 @@ impl Run {
     /// Takes the next input, from elsewhere first.
     ///
     /// While the model speaks without a pause, everything that would only be registered is passed
-    /// over, and the clock and the timers are looked at every [`DELTAS_IN_A_ROW`] increments.
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// over, and the clock and the timers are looked at every [`DELTAS_IN_A_ROW`] increments. Nothing
+    /// waits to be handed out then, so an increment is handed out as it is.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
         if self.inbox.cancel.take() {
             self.quietly(Input::Cancel);
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
         if self.pace.deltas_in_a_row < DELTAS_IN_A_ROW
             && self.inbox.commands.is_empty()
             && let Some(input) = self.in_flight.poll_model(cx)
         {
-            self.take_from_model(input);
-            return Poll::Ready(());
+            return Poll::Ready(self.take_from_model(input));
         }
         self.pace.deltas_in_a_row = 0;
         if self.inbox.cancel.poll_take(cx) {
             self.quietly(Input::Cancel);
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
         if let Poll::Ready(Some(Command { input, answer })) = self.inbox.commands.poll_recv(cx) {
-            let taken = self.input(input);
+            let taken = self.input(*input);
             self.outgoing.answers.push((answer, taken));
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
         let timeout = self
             .machine
@@ -345,25 +351,23 @@ impl Run {
             .map(|at| self.pace.clock.instant(at));
         if let Poll::Ready(input) = self.in_flight.poll(cx, timeout) {
             self.quietly(input);
-            return Poll::Ready(());
+            return Poll::Ready(None);
         }
         match self.in_flight.poll_model(cx) {
-            Some(input) => {
-                self.take_from_model(input);
-                Poll::Ready(())
-            }
+            Some(input) => Poll::Ready(self.take_from_model(input)),
             None => Poll::Pending,
         }
     }
 
     /// An increment needs no look at the clock: only its failure would be written down.
-    fn take_from_model(&mut self, input: Input) {
-        if matches!(input, Input::Delta(..)) {
-            self.pace.deltas_in_a_row += 1;
-            drop(self.machine.handle(self.pace.now, input));
-        } else {
+    fn take_from_model(&mut self, input: Input) -> Option<Update> {
+        let Input::Delta(effect, delta) = input else {
             self.quietly(input);
-        }
+            return None;
+        };
+        self.pace.deltas_in_a_row += 1;
+        let live = self.machine.take_delta(self.pace.now, effect, delta);
+        live.unwrap_or_default().map(Update::Live)
     }
 
     /// Feeds an input of the driver's own: the machine refuses one that came too late, stays as it

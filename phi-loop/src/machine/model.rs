@@ -9,7 +9,7 @@ use phi_types::{
 };
 
 use super::Machine;
-use crate::io::{Output, Rejected};
+use crate::io::Rejected;
 use crate::retry::{self, Attempts, Plan};
 use crate::state::{Calling, Phase, Stage};
 
@@ -19,7 +19,7 @@ impl Machine {
         now: DateTime<Utc>,
         effect: EffectId,
         delta: Delta,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Option<Live>, Rejected> {
         self.check_in_flight(&effect)?;
         if let Err(misplaced) = self.attempt.assembler.push(&delta) {
             let error = ProviderError::new(ProviderErrorKind::Protocol, misplaced.to_string());
@@ -27,17 +27,16 @@ impl Machine {
             self.emit(now, EventKind::ModelFailed(failed));
             self.pending.aborts.push(effect);
             self.advance(now);
-            return Ok(());
+            return Ok(None);
         }
         let index = self.attempt.live_index;
         self.attempt.live_index += 1;
         let increment = Increment::Delta(delta);
-        self.outbox.push_back(Output::Live(Live {
+        Ok(Some(Live {
             effect,
             index,
             increment,
-        }));
-        Ok(())
+        }))
     }
 
     /// The stream of a model call is over, with an error or without.

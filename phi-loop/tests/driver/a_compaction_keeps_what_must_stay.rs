@@ -172,6 +172,8 @@ fn pinning() -> DropMiddle {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn whatever_the_conversation_is(seed: u64, turns in 0_u64..40, budget in 0_u64..20_000) {
         let mut dice = Dice::new(seed);
