@@ -28,6 +28,8 @@ pub(crate) enum Command {
     /// List, show, check, fork and delete stored sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
+    /// List what is known of models: windows, prices, abilities
+    Models(ModelsArguments),
     /// List, describe and call the built-in tools
     #[command(subcommand)]
     Tool(ToolCommand),
@@ -41,6 +43,16 @@ pub(crate) struct DemoArguments {
     /// Keep the scratch directory
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ModelsArguments {
+    /// Write a JSON line for each model
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// A file that overrides what is built in, field by field; a later one overrides an earlier one
+    #[arg(long = "file", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod files;
 mod interrupt;
 mod lines;
 mod model;
+mod models;
 mod permission;
 mod place;
 mod printer;
@@ -57,6 +58,7 @@ fn perform(command: Command) -> Result<Exit, Failure> {
             Command::Run(arguments) => run::run(&arguments).await,
             Command::Resume(arguments) => resume::resume(&arguments).await,
             Command::Sessions(command) => sessions::sessions(&command).await,
+            Command::Models(arguments) => models::models(&arguments),
             Command::Tool(command) => tool::tool(&command).await,
             Command::Wire(command) => wire::wire(&command),
         }

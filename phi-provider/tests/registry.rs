@@ -23,7 +23,7 @@ use phi_provider::{
     Environment, HttpRequest, HttpResponse, ResponseHead, SecretHeader, Transport, TransportError,
 };
 use phi_testkit::{Reply, ScriptedProvider, request};
-use phi_types::{Provider, ProviderErrorKind};
+use phi_types::ProviderErrorKind;
 
 #[test]
 fn a_name_is_a_provider_and_a_model() {
@@ -84,7 +84,10 @@ fn a_target_has_what_is_known_of_its_model() {
 
 /// Notes where requests go and with which headers, and answers none.
 #[derive(Clone, Default)]
-struct Notes(Arc<Mutex<Vec<(String, Vec<String>)>>>);
+struct Notes(Arc<Mutex<Vec<Note>>>);
+
+/// An address, and the names of the headers that hold secrets.
+type Note = (String, Vec<String>);
 
 #[async_trait]
 impl Transport for Notes {

@@ -38,7 +38,18 @@ pub use error::SessionError;
 pub use fork::fork;
 pub use open::Session;
 pub use phi_loop as agent_loop;
-#[cfg(any(feature = "http", feature = "anthropic", feature = "openai-chat"))]
+#[cfg(any(
+    feature = "anthropic",
+    feature = "bedrock",
+    feature = "cohere",
+    feature = "gemini",
+    feature = "http",
+    feature = "models",
+    feature = "ollama",
+    feature = "openai-chat",
+    feature = "openai-responses",
+    feature = "vertex"
+))]
 pub use phi_provider as provider;
 pub use phi_session as session;
 #[cfg(feature = "tools")]
