@@ -19,6 +19,7 @@ mod models;
 mod permission;
 mod place;
 mod printer;
+mod protocol;
 mod resume;
 mod run;
 mod sessions;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use phi::provider::openai_chat::OpenAiChat;
 use phi::provider::{
-    AnthropicMessages, Credential, HttpOptions, HttpProvider, HttpTransport, Wire,
+    Credential, CredentialError, Environment, HttpOptions, HttpProvider, HttpTransport,
 };
 use phi::types::Provider;
 use phi_testkit::{ScriptedProvider, parse_script};
@@ -12,15 +11,7 @@ use phi_testkit::{ScriptedProvider, parse_script};
 use crate::arguments::ModelArguments;
 use crate::failure::{Failure, to_stderr};
 use crate::files::read_text;
-
-/// A protocol that is spoken here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    /// Anthropic Messages.
-    AnthropicMessages,
-    /// OpenAI Chat Completions.
-    OpenAiChat,
-}
+use crate::protocol::Protocol;
 
 /// The model of a run.
 #[derive(Debug)]
@@ -29,53 +20,6 @@ pub(crate) struct Model {
     pub(crate) name: String,
     /// The variable of the key; `None` for a script.
     pub(crate) key_variable: Option<String>,
-}
-
-impl Protocol {
-    const ALL: [Self; 2] = [Self::AnthropicMessages, Self::OpenAiChat];
-
-    /// Finds a protocol by its name.
-    pub(crate) fn named(name: &str) -> Result<Self, Failure> {
-        let found = Self::ALL.into_iter().find(|it| it.name() == name);
-        found.ok_or_else(|| {
-            let known = Self::ALL.map(Self::name).join(" or ");
-            Failure::refused(format!("protocol `{name}` is not available: use {known}"))
-        })
-    }
-
-    /// Returns the codec, for the service itself or for one at another address.
-    pub(crate) fn wire(self, base_url: Option<&str>) -> Arc<dyn Wire> {
-        let service = base_url.and_then(host);
-        match (self, base_url, service) {
-            (Self::AnthropicMessages, Some(url), Some(service)) => {
-                let wire = AnthropicMessages::new().with_base_url(url);
-                match service {
-                    "api.anthropic.com" => Arc::new(wire),
-                    _ => Arc::new(wire.with_provider(service)),
-                }
-            }
-            (Self::OpenAiChat, Some(url), Some(service)) => match service {
-                "api.openai.com" => Arc::new(OpenAiChat::new(url)),
-                _ => Arc::new(OpenAiChat::compatible(url, service)),
-            },
-            (Self::AnthropicMessages, ..) => Arc::new(AnthropicMessages::new()),
-            (Self::OpenAiChat, ..) => Arc::new(OpenAiChat::new("https://api.openai.com/v1")),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::AnthropicMessages => "anthropic-messages",
-            Self::OpenAiChat => "openai-chat",
-        }
-    }
-
-    fn key_variable(self) -> &'static str {
-        match self {
-            Self::AnthropicMessages => "ANTHROPIC_API_KEY",
-            Self::OpenAiChat => "OPENAI_API_KEY",
-        }
-    }
 }
 
 impl Model {
@@ -97,8 +41,10 @@ impl Model {
 
     fn over_http(arguments: &ModelArguments) -> Result<Self, Failure> {
         let protocol = arguments.protocol.as_deref().ok_or_else(|| {
-            let known = Protocol::ALL.map(Protocol::name).join(" or ");
-            Failure::refused(format!("no protocol is given: add --protocol {known}"))
+            let known = Protocol::known();
+            Failure::refused(format!(
+                "no protocol is given: add --protocol with one of {known}"
+            ))
         })?;
         let protocol = Protocol::named(protocol)?;
         let name = arguments.model.clone();
@@ -107,17 +53,14 @@ impl Model {
         })?;
         let base_url = base_url(arguments, protocol)?;
         let named = arguments.api_key_env.as_deref();
-        let key_variable = named.unwrap_or(protocol.key_variable()).to_owned();
-        let credential = match base_url {
-            None => required_key(&key_variable)?,
-            Some(_) => optional_key(&key_variable, named)?,
-        };
+        let is_optional = base_url.is_some() || protocol.needs_no_key();
+        let (credential, key_variable) = credential(protocol, named, is_optional)?;
         let transport = HttpTransport::new(HttpOptions::default()).map_err(|error| {
             Failure::refused(format!(
                 "{error}: correct the proxy variables of the environment"
             ))
         })?;
-        let wire = protocol.wire(base_url.as_deref());
+        let wire = protocol.wire(base_url.as_deref(), &name)?;
         let mut provider = HttpProvider::new(wire, Arc::new(transport), credential);
         for header in &arguments.headers {
             let (name, value) = header_of(header)?;
@@ -132,43 +75,59 @@ impl Model {
 }
 
 fn base_url(arguments: &ModelArguments, protocol: Protocol) -> Result<Option<String>, Failure> {
-    let url = match (&arguments.base_url, protocol) {
+    let url = match (&arguments.base_url, protocol.base_url_variable()) {
         (Some(url), _) => Some(url.clone()),
-        (None, Protocol::OpenAiChat) => text_variable("OPENAI_BASE_URL")?,
-        (None, Protocol::AnthropicMessages) => None,
+        (None, Some(variable)) => text_variable(variable)?,
+        (None, None) => None,
     };
-    match &url {
-        Some(url) if host(url).is_none() => Err(Failure::refused(
+    match url {
+        Some(url) if host(&url).is_none() => Err(Failure::refused(
             "the base URL is not valid: give one like http://localhost:8080/v1, without user or key",
         )),
-        Some(_) | None => Ok(url),
+        url => Ok(url),
     }
 }
 
-fn required_key(variable: &str) -> Result<Credential, Failure> {
-    let key = text_variable(variable)?;
-    Credential::required(key.as_deref(), variable).map_err(|error| {
-        Failure::refused(format!(
-            "{error}; --api-key-env names another variable, and with --base-url a key is optional"
-        ))
-    })
+/// Finds the key, and returns the name of the variable that holds it or should.
+fn credential(
+    protocol: Protocol,
+    named: Option<&str>,
+    is_optional: bool,
+) -> Result<(Credential, String), Failure> {
+    let usual = protocol.key_variables();
+    let variables = named.map_or_else(|| usual.to_vec(), |named| vec![named]);
+    for variable in &variables {
+        let Some(key) = text_variable(variable)? else {
+            continue;
+        };
+        let key = Credential::required(Some(&key), variable).map_err(missing)?;
+        return Ok((protocol.credential(key, variable), (*variable).to_owned()));
+    }
+    let first = variables.first().copied().unwrap_or_default();
+    if named.is_none() && protocol.signs_requests() && text_variable("AWS_ACCESS_KEY_ID")?.is_some()
+    {
+        let keys = Environment::process().aws();
+        return Ok((keys, "AWS_ACCESS_KEY_ID".to_owned()));
+    }
+    if !is_optional {
+        return Err(missing(CredentialError::Missing {
+            source_name: variables.join(" or "),
+        }));
+    }
+    if let Some(named) = named {
+        to_stderr(&format!("warning: {named} is not set, so no key is sent"));
+    }
+    Ok((Credential::Anonymous, first.to_owned()))
 }
 
-/// Reads the key of a service at an address of its own, which may do without.
-fn optional_key(variable: &str, named: Option<&str>) -> Result<Credential, Failure> {
-    if text_variable(variable)?.is_some() {
-        return required_key(variable);
-    }
-    if named.is_some() {
-        to_stderr(&format!(
-            "warning: {variable} is not set, so no key is sent"
-        ));
-    }
-    Ok(Credential::Anonymous)
+fn missing(error: CredentialError) -> Failure {
+    Failure::refused(format!(
+        "{error}; --api-key-env names another variable, and with --base-url a key is optional"
+    ))
 }
 
 /// Reads a variable that holds text; an empty one counts as not set.
-fn text_variable(name: &str) -> Result<Option<String>, Failure> {
+pub(crate) fn text_variable(name: &str) -> Result<Option<String>, Failure> {
     let Some(value) = std::env::var_os(name) else {
         return Ok(None);
     };
@@ -202,7 +161,7 @@ pub(crate) fn header_of(header: &str) -> Result<(&str, &str), Failure> {
 }
 
 /// Returns host and port of an address that can be a base URL.
-fn host(url: &str) -> Option<&str> {
+pub(crate) fn host(url: &str) -> Option<&str> {
     let rest = ["http://", "https://"].iter().find_map(|scheme| {
         let (start, rest) = url.split_at_checked(scheme.len())?;
         start.eq_ignore_ascii_case(scheme).then_some(rest)

@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::arguments::{DecodeArguments, WireCommand};
 use crate::failure::{Exit, Failure, print};
 use crate::files;
-use crate::model::{Protocol, header_of};
+use crate::model::header_of;
+use crate::protocol::Protocol;
 
 /// How many bytes are fed at a time unless told otherwise.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -72,7 +73,7 @@ fn decode(arguments: &DecodeArguments, body: impl io::Read) -> Result<Decoded, F
     let chunk = usize::try_from(chunk).map_or(CHUNK_BYTES, |chunk| chunk.min(CHUNK_BYTES));
     let mut body = BufReader::with_capacity(CHUNK_BYTES, body);
     let head = head(arguments, &mut body)?;
-    let mut decoder = protocol.wire(None).decoder(&head);
+    let mut decoder = protocol.reader().decoder(&head);
     let mut message = Assembler::new();
     let mut deltas = Vec::new();
     let failed = loop {

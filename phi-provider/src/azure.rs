@@ -33,7 +33,12 @@ enum Api {
     V1(Option<String>),
     /// `/openai/deployments/…`, with a version.
     Classic { deployment: String, version: String },
+    /// The address as it is, with this query.
+    Gateway(String),
 }
+
+/// The newest version of the classic interface that is no preview.
+const CLASSIC_VERSION: &str = "2024-10-21";
 
 impl Azure {
     /// The name of the service in the origin of messages.
@@ -52,6 +57,39 @@ impl Azure {
         }
     }
 
+    /// Makes a resource of an address as it stands in the portal or in a gateway: that of the
+    /// resource, of `/openai/v1`, of a classic deployment with its `api-version`, or of a path of a
+    /// gateway's own, which is asked as it is.
+    #[must_use]
+    pub fn at(address: &str) -> Self {
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let path = path.trim_end_matches('/');
+        let version = query
+            .split('&')
+            .find_map(|field| field.strip_prefix("api-version="));
+        if let Some((resource, deployment)) = path.split_once("/openai/deployments/") {
+            let api = Api::Classic {
+                deployment: deployment.split('/').next().unwrap_or_default().to_owned(),
+                version: version.unwrap_or(CLASSIC_VERSION).to_owned(),
+            };
+            let resource = resource.to_owned();
+            return Self { resource, api };
+        }
+        let has_path = path
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('/'));
+        if has_path && !path.ends_with("/openai") && !path.ends_with("/openai/v1") {
+            let api = Api::Gateway(query.to_owned());
+            let resource = path.to_owned();
+            return Self { resource, api };
+        }
+        let azure = Self::new(path);
+        match version {
+            Some(version) => azure.with_api_version(version),
+            None => azure,
+        }
+    }
+
     /// Asks the interface `/openai/v1` for a version, as `preview`: `api-version` in the address.
     #[must_use]
     pub fn with_api_version(self, version: impl Into<String>) -> Self {
@@ -61,6 +99,7 @@ impl Azure {
                 deployment,
                 version: version.into(),
             },
+            Api::Gateway(_) => Api::Gateway(format!("api-version={}", version.into())),
         };
         Self { api, ..self }
     }
@@ -85,8 +124,19 @@ impl Azure {
     #[cfg(feature = "openai-chat")]
     #[must_use]
     pub fn chat(&self) -> OpenAiChat {
-        let base = match &self.api {
+        OpenAiChat::new(&self.chat_base())
+            .with_provider(Self::PROVIDER)
+            .with_quirks(openai_chat::Quirks {
+                key_place: openai_chat::KeyPlace::ApiKey,
+                ..openai_chat::Quirks::default()
+            })
+    }
+
+    #[cfg(feature = "openai-chat")]
+    fn chat_base(&self) -> String {
+        match &self.api {
             Api::V1(version) => self.v1(version.as_deref()),
+            Api::Gateway(query) => with_query(&self.resource, query),
             Api::Classic {
                 deployment,
                 version,
@@ -96,31 +146,30 @@ impl Azure {
                 encoded(deployment),
                 encoded(version)
             ),
-        };
-        OpenAiChat::new(&base)
-            .with_provider(Self::PROVIDER)
-            .with_quirks(openai_chat::Quirks {
-                key_place: openai_chat::KeyPlace::ApiKey,
-                ..openai_chat::Quirks::default()
-            })
+        }
     }
 
     /// Makes the wire of Responses.
     #[cfg(feature = "openai-responses")]
     #[must_use]
     pub fn responses(&self) -> OpenAiResponses {
-        let base = match &self.api {
-            Api::V1(version) => self.v1(version.as_deref()),
-            Api::Classic { version, .. } => {
-                format!("{}/openai?api-version={}", self.resource, encoded(version))
-            }
-        };
-        OpenAiResponses::new(&base)
+        OpenAiResponses::new(&self.responses_base())
             .with_provider(Self::PROVIDER)
             .with_quirks(openai_responses::Quirks {
                 key_place: openai_responses::KeyPlace::ApiKey,
                 ..openai_responses::Quirks::default()
             })
+    }
+
+    #[cfg(feature = "openai-responses")]
+    fn responses_base(&self) -> String {
+        match &self.api {
+            Api::V1(version) => self.v1(version.as_deref()),
+            Api::Gateway(query) => with_query(&self.resource, query),
+            Api::Classic { version, .. } => {
+                format!("{}/openai?api-version={}", self.resource, encoded(version))
+            }
+        }
     }
 
     fn v1(&self, version: Option<&str>) -> String {
@@ -129,6 +178,13 @@ impl Azure {
             Some(version) => format!("{base}?api-version={}", encoded(version)),
             None => base,
         }
+    }
+}
+
+fn with_query(address: &str, query: &str) -> String {
+    match query {
+        "" => address.to_owned(),
+        query => format!("{address}?{query}"),
     }
 }
 
@@ -144,4 +200,44 @@ fn encoded(name: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(all(test, feature = "openai-chat", feature = "openai-responses"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_that_of_a_resource_a_deployment_or_a_gateway() {
+        for (address, chat, responses) in [
+            (
+                "https://a.openai.azure.com",
+                "https://a.openai.azure.com/openai/v1",
+                "https://a.openai.azure.com/openai/v1",
+            ),
+            (
+                "https://a.openai.azure.com/openai/v1/?api-version=preview",
+                "https://a.openai.azure.com/openai/v1?api-version=preview",
+                "https://a.openai.azure.com/openai/v1?api-version=preview",
+            ),
+            (
+                "https://a.openai.azure.com/openai/deployments/gpt/chat/completions?api-version=2024-06-01",
+                "https://a.openai.azure.com/openai/deployments/gpt?api-version=2024-06-01",
+                "https://a.openai.azure.com/openai?api-version=2024-06-01",
+            ),
+            (
+                "http://localhost:8080/team/v1?x=y",
+                "http://localhost:8080/team/v1?x=y",
+                "http://localhost:8080/team/v1?x=y",
+            ),
+            (
+                "http://localhost:8080",
+                "http://localhost:8080/openai/v1",
+                "http://localhost:8080/openai/v1",
+            ),
+        ] {
+            let azure = Azure::at(address);
+            assert_eq!(azure.chat_base(), chat, "{address}");
+            assert_eq!(azure.responses_base(), responses, "{address}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ mod aws_event_stream;
 #[cfg(any(feature = "openai-chat", feature = "openai-responses"))]
 mod azure;
 #[cfg(feature = "bedrock")]
-pub mod bedrock;
+mod bedrock;
 #[cfg(feature = "wires")]
 mod body;
 #[cfg(feature = "transport")]
@@ -112,6 +112,8 @@ mod ollama;
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
+#[cfg(feature = "models")]
+pub mod registry;
 #[cfg(any(
     feature = "bedrock",
     feature = "cohere",
@@ -121,8 +123,6 @@ pub mod openai_responses;
     feature = "openai-responses"
 ))]
 mod request_body;
-#[cfg(feature = "models")]
-pub mod registry;
 #[cfg(feature = "wires")]
 mod retry_after;
 #[cfg(feature = "wires")]
@@ -150,10 +150,10 @@ pub use anthropic::{AnswerForm, AnthropicMessages, CacheBreakpoints, UnsignedThi
 pub use azure::Azure;
 #[cfg(feature = "bedrock")]
 pub use bedrock::{BedrockConverse, CachePoints, ModelFamily, StructuredOutput};
-#[cfg(feature = "cohere")]
-pub use cohere::{CohereChat, ToolSchemas};
 #[cfg(feature = "transport")]
 pub use cassette::{Cassette, CassetteError};
+#[cfg(feature = "cohere")]
+pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
 #[cfg(feature = "gemini")]
 pub use gemini::Gemini;
@@ -174,6 +174,10 @@ pub use limited::{Allowance, Limited};
 pub use limits::Limits;
 #[cfg(feature = "ollama")]
 pub use ollama::OllamaChat;
+#[cfg(feature = "openai-chat")]
+pub use openai_chat::OpenAiChat;
+#[cfg(feature = "openai-responses")]
+pub use openai_responses::OpenAiResponses;
 pub use sse::{SseDecoder, StreamEvent};
 pub use translate::translate;
 #[cfg(feature = "transport")]

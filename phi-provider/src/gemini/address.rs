@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// Where the models of a service are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
-    /// The address without the version path.
+    /// The address, which may end in a version path; that one counts then.
     pub(crate) base_url: String,
     /// The version path, as `v1beta`.
     pub(crate) version: String,
@@ -25,11 +25,15 @@ impl Address {
     /// has no publisher.
     pub(crate) fn of(&self, model: &str, method: &str) -> String {
         let base = self.base_url.trim_end_matches('/');
-        let version = self.version.trim_matches('/');
-        let stated = base.strip_suffix(version);
-        let base = stated
-            .and_then(|base| base.strip_suffix('/'))
-            .unwrap_or(base);
+        let (base, version) = match base.rsplit_once('/') {
+            Some((before, last)) if is_version(last) && !before.ends_with('/') => (before, last),
+            _ => (base, self.version.trim_matches('/')),
+        };
+        // An address that names the project says all that stands before the publisher.
+        let (version, parent) = match base.contains("/projects/") {
+            true => ("", ""),
+            false => (version, self.parent.as_str()),
+        };
         let mut url = base.to_owned();
         let collection = COLLECTIONS.iter().find(|name| model.starts_with(**name));
         let name = collection.and_then(|name| model.strip_prefix(name));
@@ -38,7 +42,7 @@ impl Address {
             "endpoints" => "",
             _ => self.publisher,
         };
-        for path in [version, &self.parent, publisher, collection] {
+        for path in [version, parent, publisher, collection] {
             if !path.is_empty() {
                 url.push('/');
                 url.push_str(path);
@@ -50,6 +54,13 @@ impl Address {
         url.push_str(method);
         url
     }
+}
+
+/// Says whether a segment of a path is a version of the interface, as `v1` or `v1beta`.
+fn is_version(segment: &str) -> bool {
+    let rest = segment.strip_prefix('v').unwrap_or_default();
+    rest.starts_with(|c: char| c.is_ascii_digit())
+        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Appends a segment of a path; all but the unreserved characters (RFC 3986) and the `@` before the
@@ -101,5 +112,27 @@ mod tests {
         };
         let url = "https://x.example/apiv1beta/v1beta/models/m:g";
         assert_eq!(other.of("m", "g"), url);
+    }
+
+    #[test]
+    fn an_address_may_state_the_version_or_the_project() {
+        let address = |base_url: &str| Address {
+            base_url: base_url.to_owned(),
+            version: "v1beta1".to_owned(),
+            parent: "projects/p/locations/l".to_owned(),
+            publisher: "publishers/google",
+        };
+        for (base_url, expected) in [
+            ("http://x", "http://x/v1beta1/projects/p/locations/l"),
+            ("http://x/v1/", "http://x/v1/projects/p/locations/l"),
+            ("http://v1", "http://v1/v1beta1/projects/p/locations/l"),
+            (
+                "http://x/v1/projects/q/locations/m",
+                "http://x/v1/projects/q/locations/m",
+            ),
+        ] {
+            let url = format!("{expected}/publishers/google/models/m:g");
+            assert_eq!(address(base_url).of("m", "g"), url, "{base_url}");
+        }
     }
 }
