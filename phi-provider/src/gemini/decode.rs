@@ -2,7 +2,6 @@
 
 use phi_types::{Delta, Finish, RawJson, Started, StopReason, Usage};
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use super::chunk::{Candidate, Chunk, Feedback, UsageMetadata};
 use super::finish::Word;
@@ -74,11 +73,11 @@ impl Protocol for Reader {
         };
         self.parts.close(deltas);
         for (kind, aside) in ASIDES.iter().zip(&mut self.asides) {
-            // A part without an index is the only failure, and then it is left out.
-            let pushed = self
-                .parts
-                .push_opaque((*kind).to_owned(), aside.take(), deltas);
-            debug_assert!(pushed.is_ok(), "an answer has fewer parts than numbers");
+            let kind = (*kind).to_owned();
+            // An answer that is full of parts goes without what stands beside it.
+            if self.parts.push_opaque(kind, aside.take(), deltas).is_err() {
+                break;
+            }
         }
         if finish.stop_reason == StopReason::EndTurn && self.parts.has_calls() {
             finish.stop_reason = StopReason::ToolUse;
@@ -254,8 +253,6 @@ impl Feedback<'_> {
 
 /// An error in the words of the service; what is no JSON is its text.
 fn reported(data: &str) -> Fault {
-    let value = serde_json::from_str::<&RawValue>(data)
-        .ok()
-        .and_then(|raw| serde_json::from_str(raw.get()).ok());
-    Fault::Reported(value.unwrap_or_else(|| json!({ "error": data })))
+    let value = serde_json::from_str(data);
+    Fault::Reported(value.unwrap_or_else(|_| json!({ "error": data })))
 }

@@ -51,6 +51,9 @@ const DATA: &[&str] = &[
     "functionResponse",
 ];
 
+/// The most parts of an answer. Texts that follow each other are one.
+const PARTS_MAX: u32 = 10_000;
+
 impl Parts {
     pub(super) fn new(bytes_max: usize) -> Self {
         Self {
@@ -212,11 +215,12 @@ impl Parts {
     fn begin(&mut self, deltas: &mut Vec<Delta>) -> Result<u32, Fault> {
         self.end(deltas);
         self.awaits_output = false;
-        let index = self.next;
-        self.next = index
-            .checked_add(1)
-            .ok_or_else(|| Fault::Protocol("the answer has too many parts".to_owned()))?;
-        Ok(index)
+        if self.next >= PARTS_MAX {
+            let what = format!("the answer has more than {PARTS_MAX} parts");
+            return Err(Fault::Protocol(what));
+        }
+        self.next += 1;
+        Ok(self.next - 1)
     }
 
     fn end(&mut self, deltas: &mut Vec<Delta>) {

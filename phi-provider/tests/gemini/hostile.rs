@@ -133,11 +133,25 @@ fn pieces_of_arguments_are_held_up_to_a_limit() {
 }
 
 #[test]
-fn a_flood_of_parts_is_read_in_time() {
+fn a_flood_of_parts_is_refused_in_time() {
     let call = json!({"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "s"});
     let flood: Vec<Value> = (0..20_000).map(|_| call.clone()).collect();
     let body = stream(&[last(json!(flood), "STOP")]);
-    assert_eq!(message(&body).unwrap().parts.len(), 20_000);
+    let error = message(&body).unwrap_err();
+    assert_eq!(error.kind, ProviderErrorKind::Protocol);
+    let fits = stream(&[last(json!(flood[..5_000]), "STOP")]);
+    assert_eq!(message(&fits).unwrap().parts.len(), 5_000);
+}
+
+#[test]
+fn an_array_in_small_pieces_costs_memory_linear_in_its_bytes() {
+    let item = last(json!([text(&"x".repeat(1 << 20))]), "STOP");
+    let body = format!("[{item}]");
+    let used = allocation_counter::measure(|| {
+        assert_eq!(decode(body.as_bytes().chunks(64)).1, None);
+    });
+    let bytes = u64::try_from(body.len()).unwrap();
+    assert!(used.bytes_total < 10 * bytes, "{} bytes", used.bytes_total);
 }
 
 #[test]
