@@ -1,7 +1,7 @@
 //! Writes the body of a request.
 
 use bytes::Bytes;
-use phi_types::{Entry, Request};
+use phi_types::Request;
 
 use super::OpenAiChat;
 use super::messages::{ChatWriter, rules};
@@ -55,9 +55,8 @@ pub(super) fn body(
     if messages.is_empty() {
         return Err(EncodeError::NothingToSend);
     }
-    if quirks.prefill == Prefill::Prefix && matches!(request.view.last(), Some(Entry::Assistant(_)))
-    {
-        // The last message is an answer, and ends with a brace.
+    if quirks.prefill == Prefill::Prefix && view.writer.ends_with_answer() {
+        // A message ends with a brace.
         let at = messages.len().saturating_sub(1);
         messages.insert(at, Bytes::from_static(b",\"prefix\":true"));
     }

@@ -112,12 +112,19 @@ struct OutgoingFunction<'v> {
 pub(super) struct ChatWriter {
     quirks: Quirks,
     has_tools: bool,
-    /// The last message is a result.
-    after_results: bool,
+    last: Last,
     has_calls: bool,
     has_images: bool,
     /// Where the last texts of the last two user messages end, the newest first.
     marks: [Option<usize>; 2],
+}
+
+/// What the last message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    User,
+    Answer,
+    Result,
 }
 
 /// How a message ends whose last block is a text.
@@ -152,7 +159,7 @@ impl MessageWriter for ChatWriter {
             Message::User(contents) => self.user(&contents, out),
             Message::Assistant(answer) => self.answer(&answer, out),
             Message::Results(results) => {
-                self.after_results = true;
+                self.last = Last::Result;
                 for result in &results {
                     self.see(&result.content);
                     let name = self.quirks.result_names == ResultNames::Sent;
@@ -182,7 +189,7 @@ impl ChatWriter {
         Self {
             quirks,
             has_tools,
-            after_results: false,
+            last: Last::User,
             has_calls: false,
             has_images: false,
             marks: [None; 2],
@@ -192,6 +199,11 @@ impl ChatWriter {
     /// Says whether a message has calls.
     pub(super) fn has_calls(&self) -> bool {
         self.has_calls
+    }
+
+    /// Says whether the last message is an answer.
+    pub(super) fn ends_with_answer(&self) -> bool {
+        self.last == Last::Answer
     }
 
     /// Says whether a message has an image.
@@ -211,7 +223,7 @@ impl ChatWriter {
 
     fn user(&mut self, contents: &[Cow<'_, Content>], out: &mut Output) {
         self.see(contents);
-        if self.after_results && self.quirks.after_results == AfterResults::Bridge {
+        if self.last == Last::Result && self.quirks.after_results == AfterResults::Bridge {
             write(
                 out,
                 &Outgoing::Assistant(Assistant {
@@ -220,7 +232,7 @@ impl ChatWriter {
                 }),
             );
         }
-        self.after_results = false;
+        self.last = Last::User;
         let blocks: Vec<_> = contents.iter().map(|content| block_of(content)).collect();
         let is_marked = self.quirks.prompt_cache.mark().is_some()
             && matches!(blocks.last(), Some(Block::Text { .. }));
@@ -268,7 +280,6 @@ impl ChatWriter {
     fn answer(&mut self, answer: &Answer<'_>, out: &mut Output) {
         let mut message = self.parts(answer);
         self.has_calls |= !message.tool_calls.is_empty();
-        self.after_results = false;
         let says_nothing = message.content.is_omitted();
         if says_nothing && message.tool_calls.is_empty() {
             return;
@@ -280,6 +291,7 @@ impl ChatWriter {
                 EmptyContent::Omitted => Text::Omitted,
             };
         }
+        self.last = Last::Answer;
         write(out, &Outgoing::Assistant(message));
     }
 
