@@ -125,6 +125,7 @@ impl ResponsesReader {
                 let response = response.map(read).transpose()?.unwrap_or_default();
                 self.end(&response, kind, deltas)
             }
+            ("error", ..) => Err(reported(data)),
             // Items that the service runs itself report how far they are; kinds of events that are
             // not known here mean nothing.
             _ => Ok(()),

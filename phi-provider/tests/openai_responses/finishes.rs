@@ -203,6 +203,7 @@ fn t10_errors_of_other_spellings_are_errors() {
         "{\"object\":\"error\",\"message\":\"boom\",\"code\":400}",
         "{\"error\":{\"message\":\"boom\"}}",
         "[{\"error\":{\"message\":\"boom\"}}]",
+        "{\"type\":\"response.error\",\"error\":{\"message\":\"boom\"}}",
     ] {
         let error = message(&format!("data: {data}\n\n")).unwrap_err();
         assert!(error.message.contains("boom"), "{error}");

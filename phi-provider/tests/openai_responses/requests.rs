@@ -202,10 +202,9 @@ fn r03_reasoning_that_nothing_follows_is_left_out() {
 #[test]
 fn r04_reasoning_of_another_model_or_service_stays_behind_and_that_is_reported() {
     let output = json!([reasoning("rs_1"), said("msg_1", "so"), call("a", "{}")]);
-    let author = answer(output);
-    let mut model = author.clone();
+    let mut service = answer(output);
+    let mut model = service.clone();
     model.origin.model = "other".into();
-    let mut service = author.clone();
     service.origin.provider = "azure".into();
     for message in [model, service] {
         let sent = sent_after(&wire(), message.clone());
