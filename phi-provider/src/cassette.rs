@@ -208,7 +208,11 @@ impl Transport for Cassette {
                     tape.slot()
                 };
                 let sent = inner.send(request, secrets).await;
-                record(sent, asked, tape, slot, mask)
+                let place = Place {
+                    tape: Arc::clone(tape),
+                    slot,
+                };
+                record(sent, asked, place, mask)
             }
             Mode::Replay { left, matching } => {
                 let exchange = take(&mut lock(left), &asked, *matching)?;
@@ -222,8 +226,7 @@ impl Transport for Cassette {
 fn record(
     sent: Result<HttpResponse, TransportError>,
     asked: HttpRequest,
-    tape: &Arc<Mutex<Tape>>,
-    slot: usize,
+    place: Place,
     mask: Mask,
 ) -> Result<HttpResponse, TransportError> {
     let HttpResponse { head, body } = match sent {
@@ -231,15 +234,14 @@ fn record(
         Err(error) => {
             if let Some(failure) = Failure::of(&error) {
                 let answer = Answer::Failed(failure);
-                lock(tape).store(slot, Exchange::of(&asked, answer));
+                place.store(Exchange::of(&asked, answer));
             }
             return Err(error);
         }
     };
     let recording = Recording {
         body,
-        tape: Arc::clone(tape),
-        slot,
+        place,
         asked,
         head: masked_head(&head, &mask),
         mask,
@@ -252,10 +254,21 @@ fn record(
     })
 }
 
-struct Recording {
-    body: BoxStream<'static, Result<Bytes, TransportError>>,
+/// Where an exchange stands on a tape.
+struct Place {
     tape: Arc<Mutex<Tape>>,
     slot: usize,
+}
+
+impl Place {
+    fn store(&self, exchange: Exchange) {
+        lock(&self.tape).store(self.slot, exchange);
+    }
+}
+
+struct Recording {
+    body: BoxStream<'static, Result<Bytes, TransportError>>,
+    place: Place,
     asked: HttpRequest,
     head: ResponseHead,
     mask: Mask,
@@ -270,7 +283,7 @@ impl Recording {
         if self.length > BODY_BYTES_MAX {
             self.pieces = None;
             let max = BODY_BYTES_MAX;
-            lock(&self.tape).fail(CassetteError::TooLong { max });
+            lock(&self.place.tape).fail(CassetteError::TooLong { max });
         }
         if let Some(pieces) = &mut self.pieces {
             pieces.push(bytes.clone());
@@ -297,8 +310,7 @@ impl Recording {
             chunks,
             end,
         };
-        let exchange = Exchange::of(&self.asked, answer);
-        lock(&self.tape).store(self.slot, exchange);
+        self.place.store(Exchange::of(&self.asked, answer));
     }
 }
 
