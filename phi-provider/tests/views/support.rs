@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use phi_provider::openai_chat::OpenAiChat;
+use phi_provider::openai_chat::{
+    AfterResults, CallIds, OpenAiChat, Prefill, PromptCache, Quirks, ToolsForHistory,
+};
 use phi_provider::openai_responses::OpenAiResponses;
-use phi_provider::{AnthropicMessages, BedrockConverse, Wire};
+use phi_provider::{AnthropicMessages, BedrockConverse, CohereChat, OllamaChat, Wire};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, History, Origin,
     PartFacts, RawJson, Request, SessionId, StopReason, TextPart, ToolCall, ToolResult, Usage,
@@ -16,7 +18,21 @@ pub(crate) fn wires() -> Vec<fn() -> Box<dyn Wire>> {
     vec![
         || Box::new(AnthropicMessages::new()),
         || Box::new(BedrockConverse::new("us-east-1")),
+        || Box::new(CohereChat::new()),
+        || Box::new(OllamaChat::default()),
         || Box::new(OpenAiChat::new("https://api.example.com/v1")),
+        || {
+            // The words of a dialect that look at neighbours or change what was written.
+            let quirks = Quirks {
+                after_results: AfterResults::Bridge,
+                call_ids: CallIds::Alphanumeric9,
+                prefill: Prefill::Prefix,
+                prompt_cache: PromptCache::CacheControl,
+                tools_for_history: ToolsForHistory::Placeholder,
+                ..Quirks::default()
+            };
+            Box::new(OpenAiChat::new("https://api.example.com/v1").with_quirks(quirks))
+        },
         || Box::new(OpenAiResponses::new("https://api.example.com/v1")),
     ]
 }
