@@ -38,7 +38,9 @@ impl Subject for Ollama {
     }
 
     fn read_whole(body: &Value) -> Option<Fields> {
-        body["message"].is_object().then(|| fields(std::slice::from_ref(body)))
+        body["message"]
+            .is_object()
+            .then(|| fields(std::slice::from_ref(body)))
     }
 
     fn read_stream(body: &str) -> Option<Fields> {
