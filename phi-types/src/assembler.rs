@@ -17,6 +17,7 @@ use crate::usage::Usage;
 /// index, the latest part first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Assembler {
+    /// In the order of their parts.
     slots: Vec<Slot>,
     started: Started,
     usage: Usage,
@@ -199,12 +200,11 @@ impl Assembler {
 
     /// `keep` answers `None` to drop a part, else whether the part is complete.
     fn build(
-        mut self,
+        self,
         origin: Origin,
         finish: Finish,
         keep: impl Fn(&Slot) -> Option<bool>,
     ) -> AssistantMessage {
-        self.slots.sort_by_key(|slot| slot.part);
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut ids = BTreeSet::new();
         for slot in self.slots {
@@ -256,22 +256,26 @@ impl Assembler {
     }
 
     fn slot(&mut self, part: u32, new: impl FnOnce() -> SlotContent) -> &mut Slot {
-        let at = match self.slots.iter().rposition(|slot| slot.part == part) {
-            Some(at) => at,
-            None => {
-                let content = new();
-                self.slots.push(Slot {
-                    part,
-                    ended: false,
-                    facts: PartFacts::default(),
-                    content,
-                });
-                self.slots.len() - 1
-            }
+        // The newest part comes first: nearly every increment is one of its.
+        let newest = self.slots.last().filter(|slot| slot.part <= part);
+        let found = match newest {
+            Some(slot) if slot.part == part => Ok(self.slots.len() - 1),
+            Some(_) => Err(self.slots.len()),
+            None => self.slots.binary_search_by_key(&part, |slot| slot.part),
         };
+        let at = found.unwrap_or_else(|at| {
+            let slot = Slot {
+                part,
+                ended: false,
+                facts: PartFacts::default(),
+                content: new(),
+            };
+            self.slots.insert(at, slot);
+            at
+        });
         #[expect(
             clippy::indexing_slicing,
-            reason = "`at` was found or pushed just above"
+            reason = "`at` was found or inserted just above"
         )]
         &mut self.slots[at]
     }
@@ -281,22 +285,19 @@ const UNNAMED: &str = "unnamed";
 
 /// Returns the id, or one made of it where it is missing or taken.
 fn unique(ids: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
-    let stem = if id.is_empty() {
-        "call".to_owned()
-    } else {
-        id.clone()
-    };
+    let given: Arc<str> = Arc::from(id);
+    if !given.is_empty() && ids.insert(Arc::clone(&given)) {
+        return given;
+    }
+    let stem = if given.is_empty() { "call" } else { &given };
     let mut n = ids.len();
-    let mut id: Arc<str> = if id.is_empty() {
-        Arc::from(format!("{stem}_{n}"))
-    } else {
-        Arc::from(id)
-    };
-    while !ids.insert(Arc::clone(&id)) {
-        id = Arc::from(format!("{stem}_{n}"));
+    loop {
+        let made: Arc<str> = Arc::from(format!("{stem}_{n}"));
+        if ids.insert(Arc::clone(&made)) {
+            return made;
+        }
         n += 1;
     }
-    id
 }
 
 impl Slot {

@@ -19,6 +19,8 @@ use crate::retry::later;
 pub struct Driver {
     pub(crate) providers: Arc<[Arc<dyn Provider>]>,
     pub(crate) tools: Arc<[Arc<dyn Tool>]>,
+    /// What the tools are: one list for all loops, so that they share it.
+    specs: Arc<[ToolSpec]>,
     pub(crate) hooks: Arc<dyn Hooks>,
     /// `None` keeps nothing and costs nothing.
     pub(crate) journal: Option<Arc<dyn Journal>>,
@@ -40,6 +42,7 @@ impl Driver {
         Self {
             providers: providers.into(),
             tools: Arc::from([]),
+            specs: Arc::from([]),
             hooks: Arc::new(()),
             journal: None,
             compactor: None,
@@ -52,6 +55,7 @@ impl Driver {
     #[must_use]
     pub fn tools(self, tools: Vec<Arc<dyn Tool>>) -> Self {
         Self {
+            specs: tools.iter().map(|tool| tool.spec().clone()).collect(),
             tools: tools.into(),
             ..self
         }
@@ -103,7 +107,7 @@ impl Driver {
     /// Returns what the tools are.
     #[must_use]
     pub fn specs(&self) -> Arc<[ToolSpec]> {
-        self.tools.iter().map(|tool| tool.spec().clone()).collect()
+        Arc::clone(&self.specs)
     }
 
     /// Makes a surface of a system prompt, one model of the first provider, and the tools.

@@ -268,6 +268,7 @@ impl Run {
             self.failed = Some(error);
             return;
         }
+        self.outgoing.ready.reserve(events.len());
         for event in events {
             if !self.points.is_empty() {
                 let observation = Observation::of(&event.kind, &self.points);
