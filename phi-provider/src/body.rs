@@ -197,7 +197,7 @@ impl<P: Protocol> BodyDecoder<P> {
                 let taken = frames.push(bytes, |frame| {
                     take_frame(protocol, frame, deltas).map_err(|fault| error_of(head, fault))
                 });
-                // What breaks after the finish does not unmake the answer.
+                // A service that fails after the finish does not unmake the answer.
                 if taken.is_err() && protocol.close(deltas) {
                     self.state = State::Ended;
                     return Ok(());
@@ -266,6 +266,25 @@ impl<P: Protocol> BodyDecoder<P> {
         }
     }
 
+    /// Keeps an error, unless it says that something after the finish is garbled: that does not
+    /// unmake the answer.
+    fn settle(
+        &mut self,
+        taken: Result<(), ProviderError>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), ProviderError> {
+        let Err(error) = taken else {
+            return Ok(());
+        };
+        let is_broken = matches!(self.state, State::Broken(_));
+        if error.kind == ProviderErrorKind::Protocol && !is_broken && self.protocol.close(deltas) {
+            self.state = State::Ended;
+            return Ok(());
+        }
+        self.state = State::Broken(error.clone());
+        Err(error)
+    }
+
     fn close(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         if self.protocol.close(deltas) {
             return Ok(());
@@ -279,18 +298,12 @@ impl<P: Protocol> BodyDecoder<P> {
 impl<P: Protocol> Decoder for BodyDecoder<P> {
     fn push(&mut self, bytes: &[u8], deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         let taken = self.take(bytes, deltas);
-        if let Err(error) = &taken {
-            self.state = State::Broken(error.clone());
-        }
-        taken
+        self.settle(taken, deltas)
     }
 
     fn end(&mut self, deltas: &mut Vec<Delta>) -> Result<(), ProviderError> {
         let finished = self.finish(deltas);
-        if let Err(error) = &finished {
-            self.state = State::Broken(error.clone());
-        }
-        finished
+        self.settle(finished, deltas)
     }
 
     fn is_over(&self) -> bool {
@@ -407,5 +420,10 @@ fn is_object(text: &str) -> bool {
 
 /// Says whether a JSON value ends before its end.
 fn is_cut(body: &str) -> bool {
-    serde_json::from_str::<&RawValue>(body).is_err_and(|error| error.is_eof())
+    let ends_early = |body: &str| {
+        let read = serde_json::from_str::<&RawValue>(body);
+        read.is_err_and(|error| error.is_eof())
+    };
+    // Where a number breaks off, as in `1.`, the parser says that it is malformed.
+    ends_early(body) || body.ends_with(['-', '+', '.', 'e', 'E']) && ends_early(&format!("{body}0"))
 }

@@ -57,6 +57,8 @@ mod classify;
 mod claude;
 #[cfg(feature = "cohere")]
 mod cohere;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod credential;
 #[cfg(feature = "wires")]
 mod error_body;
