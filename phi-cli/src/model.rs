@@ -1,9 +1,13 @@
 //! Which model answers: a service over HTTP, or a script.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use phi::provider::models::Models;
+use phi::provider::translate::{Loss, LossKind};
 use phi::provider::{
     Credential, CredentialError, Environment, HttpOptions, HttpProvider, HttpTransport,
+    LossDecision,
 };
 use phi::types::Provider;
 use phi_testkit::{ScriptedProvider, parse_script};
@@ -54,14 +58,19 @@ impl Model {
         let base_url = base_url(arguments, protocol)?;
         let named = arguments.api_key_env.as_deref();
         let is_optional = base_url.is_some() || protocol.needs_no_key();
-        let (credential, key_variable) = credential(protocol, named, is_optional)?;
+        let usual = protocol.key_variables(base_url.as_deref());
+        let variables = named.map_or(usual, |named| vec![named.to_owned()]);
+        let (credential, key_variable) =
+            credential(protocol, &variables, named.is_some(), is_optional)?;
         let transport = HttpTransport::new(HttpOptions::default()).map_err(|error| {
             Failure::refused(format!(
                 "{error}: correct the proxy variables of the environment"
             ))
         })?;
         let wire = protocol.wire(base_url.as_deref(), &name)?;
-        let mut provider = HttpProvider::new(wire, Arc::new(transport), credential);
+        let mut provider = HttpProvider::new(wire, Arc::new(transport), credential)
+            .with_models(Arc::new(Models::builtin()))
+            .with_losses(told_once());
         for header in &arguments.headers {
             let (name, value) = header_of(header)?;
             provider = provider.with_header(name, value.to_owned());
@@ -71,6 +80,21 @@ impl Model {
             name,
             key_variable: Some(key_variable),
         })
+    }
+}
+
+/// Tells of each kind of loss once: most go on to be lost with every request.
+fn told_once() -> impl Fn(&[Loss]) -> LossDecision + Send + Sync {
+    let told = Mutex::new(HashSet::new());
+    move |losses| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        for loss in losses {
+            // Ids differ between services, and nobody misses one.
+            if loss.kind != LossKind::CallIdChanged && told.insert(loss.kind.clone()) {
+                to_stderr(&format!("warning: the model does not see all: {loss}"));
+            }
+        }
+        LossDecision::Send
     }
 }
 
@@ -91,21 +115,19 @@ fn base_url(arguments: &ModelArguments, protocol: Protocol) -> Result<Option<Str
 /// Finds the key, and returns the name of the variable that holds it or should.
 fn credential(
     protocol: Protocol,
-    named: Option<&str>,
+    variables: &[String],
+    is_named: bool,
     is_optional: bool,
 ) -> Result<(Credential, String), Failure> {
-    let usual = protocol.key_variables();
-    let variables = named.map_or_else(|| usual.to_vec(), |named| vec![named]);
-    for variable in &variables {
+    for variable in variables {
         let Some(key) = text_variable(variable)? else {
             continue;
         };
         let key = Credential::required(Some(&key), variable).map_err(missing)?;
-        return Ok((protocol.credential(key, variable), (*variable).to_owned()));
+        return Ok((protocol.credential(key, variable), variable.clone()));
     }
-    let first = variables.first().copied().unwrap_or_default();
-    if named.is_none() && protocol.signs_requests() && text_variable("AWS_ACCESS_KEY_ID")?.is_some()
-    {
+    let first = variables.first().cloned().unwrap_or_default();
+    if !is_named && protocol.signs_requests() && text_variable("AWS_ACCESS_KEY_ID")?.is_some() {
         let keys = Environment::process().aws();
         return Ok((keys, "AWS_ACCESS_KEY_ID".to_owned()));
     }
@@ -114,10 +136,10 @@ fn credential(
             source_name: variables.join(" or "),
         }));
     }
-    if let Some(named) = named {
-        to_stderr(&format!("warning: {named} is not set, so no key is sent"));
+    if is_named {
+        to_stderr(&format!("warning: {first} is not set, so no key is sent"));
     }
-    Ok((Credential::Anonymous, first.to_owned()))
+    Ok((Credential::Anonymous, first))
 }
 
 fn missing(error: CredentialError) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use phi::provider::openai_chat::{Dialect, Dialects};
 use phi::provider::{
     AnthropicMessages, Azure, BedrockConverse, CohereChat, Credential, Gemini, OllamaChat,
     OpenAiChat, OpenAiResponses, Secret, Vertex, Wire,
@@ -70,8 +71,24 @@ impl Protocol {
         }
     }
 
-    /// Returns the variables that may hold the key, the one that is looked at first first.
-    pub(crate) fn key_variables(self) -> &'static [&'static str] {
+    /// Returns the variables that may hold the key of the service at an address, the one that is
+    /// looked at first first.
+    pub(crate) fn key_variables(self, address: Option<&str>) -> Vec<String> {
+        let of_service = match self {
+            Self::OpenAiChat => address.and_then(dialect).and_then(|it| it.key_variable),
+            _ => None,
+        };
+        match of_service {
+            Some(variable) => vec![variable],
+            None => self
+                .usual_variables()
+                .iter()
+                .map(|it| (*it).to_owned())
+                .collect(),
+        }
+    }
+
+    fn usual_variables(self) -> &'static [&'static str] {
         match self {
             Self::AnthropicMessages => &["ANTHROPIC_API_KEY"],
             Self::OpenAiChat | Self::OpenAiResponses => &["OPENAI_API_KEY"],
@@ -151,11 +168,18 @@ impl Protocol {
                 let provider = other("api.anthropic.com");
                 Arc::new(given(wire, provider, AnthropicMessages::with_provider))
             }
-            Self::OpenAiChat => match (address, other("api.openai.com")) {
-                (Some(url), Some(service)) => Arc::new(OpenAiChat::compatible(url, service)),
-                (Some(url), None) => Arc::new(OpenAiChat::new(url)),
-                (None, _) => self.reader(),
-            },
+            Self::OpenAiChat => {
+                let address = address.unwrap_or("https://api.openai.com/v1");
+                match (dialect(address), service) {
+                    (Some(known), _) => Arc::new(OpenAiChat::dialect(&Dialect {
+                        base_url: address.to_owned(),
+                        ..known
+                    })),
+                    (None, service) => {
+                        Arc::new(OpenAiChat::compatible(address, service.unwrap_or_default()))
+                    }
+                }
+            }
             Self::OpenAiResponses => match (address, other("api.openai.com")) {
                 (Some(url), Some(service)) => Arc::new(OpenAiResponses::compatible(url, service)),
                 (Some(url), None) => Arc::new(OpenAiResponses::new(url)),
@@ -199,6 +223,16 @@ impl Protocol {
             ))
         })
     }
+}
+
+/// Finds what is known of the service at an address.
+fn dialect(address: &str) -> Option<Dialect> {
+    let wanted = host(address)?;
+    let known = Dialects::builtin();
+    let mut all = known.iter();
+    let found = all.find(|it| host(&it.base_url).is_some_and(|it| it.eq_ignore_ascii_case(wanted)));
+    // A server on this machine may be any of those that usually are there.
+    found.filter(|it| it.key_variable.is_some()).cloned()
 }
 
 /// Says where Vertex AI is asked: in a project, or in express mode, where the key names it.

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
+use phi::provider::models::Models;
 use phi::session::{JsonlStore, Store as _};
 use phi::tools::{Registry, Workspace};
 use phi::types::{Configuration, EventKind, Limits, SessionId, Tool};
@@ -87,7 +88,14 @@ fn agent(work: &WorkArguments, model: Model) -> Result<phi::Agent, Failure> {
 
 /// Makes an agent that asks for what it may not do on its own.
 pub(crate) fn assemble(model: Model, tools: Vec<Arc<dyn Tool>>, is_allowed: bool) -> phi::Agent {
-    let agent = phi::Agent::new(model.provider, model.name).named("phi");
+    let known = Models::builtin().target(model.provider.identity(), &model.name);
+    let mut agent = phi::Agent::new(model.provider, model.name).named("phi");
+    if let Some(price) = known.price {
+        agent = agent.price(price);
+    }
+    if let Some(tokens) = known.window_tokens {
+        agent = agent.window(tokens);
+    }
     let agent = if is_allowed {
         agent
     } else {

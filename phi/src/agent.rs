@@ -75,6 +75,16 @@ impl Agent {
         self
     }
 
+    /// Says how many tokens the model that was added last reads and writes at most, so that an
+    /// answer without room is known as an overflow.
+    #[must_use]
+    pub fn window(mut self, tokens: u64) -> Self {
+        if let Some(model) = self.models.last_mut() {
+            model.window_tokens = Some(tokens);
+        }
+        self
+    }
+
     /// Replaces how the models shall answer.
     #[must_use]
     pub fn options(mut self, options: Options) -> Self {

@@ -54,6 +54,52 @@ fn a_recorded_stream_says_the_same_in_one_piece_and_byte_by_byte() {
 }
 
 #[test]
+fn a_body_of_every_protocol_is_read_by_the_name_of_its_file() {
+    for (protocol, name, beginning) in [
+        (
+            "openai-responses",
+            "openai/otelpy--test-responses-create-streaming-iteration-content-mode0.0.sse",
+            "Hi! How can I assist you today?",
+        ),
+        (
+            "gemini",
+            "google/pyai--test-google-test-google-model-file-search-tool-stream.0.sse",
+            "The capital of France is Paris.",
+        ),
+        (
+            "vertex",
+            "vertex/firebase--vertexai-streaming-success-citations.sse",
+            "1. **Definition:**\nQuantum mechanics",
+        ),
+        (
+            "bedrock-converse",
+            "bedrock/ollmetry--test-meta-test-meta-converse-stream.0.eventstream.bin",
+            "Why did the OpenTelemetry metric go to therapy?",
+        ),
+        (
+            "ollama-chat",
+            "ollama/ollmetry--test-chat-test-ollama-async-streaming-chat-legacy.0.ndjson",
+            "Here's one:",
+        ),
+        (
+            "cohere-v2",
+            "cohere/rig--cohere-streaming-grammar-none-tool-choice-streams-text.0.sse",
+            "5",
+        ),
+    ] {
+        let file = recorded(name);
+        let whole = decode(protocol, &[&file]);
+        assert_eq!(whole.code, Some(0), "{protocol}: {whole:?}");
+        assert_eq!(whole.out, decode(protocol, &["--chunk", "1", &file]).out);
+        let said = whole.json();
+        assert_eq!(said["error"], Value::Null, "{protocol}: {said}");
+        assert_eq!(said["stop_reason"], "end_turn", "{protocol}: {said}");
+        let text = said["text"].as_str().unwrap();
+        assert!(text.starts_with(beginning), "{protocol}: {text}");
+    }
+}
+
+#[test]
 fn a_body_that_is_cut_is_incomplete_and_keeps_what_came() {
     let body = fs::read(recorded(STREAM)).unwrap();
     // In the middle of the arguments of the first call.

@@ -42,17 +42,30 @@ fn a_wrong_option_is_named() {
     assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{help:?}");
 }
 
+/// Every protocol by its name.
+const PROTOCOLS: [&str; 10] = [
+    "anthropic-messages",
+    "openai-chat",
+    "openai-responses",
+    "gemini",
+    "bedrock-converse",
+    "ollama-chat",
+    "cohere-v2",
+    "azure-chat",
+    "azure-responses",
+    "vertex",
+];
+
 #[test]
 fn a_wrong_protocol_lists_those_that_are_spoken() {
     let scratch = Scratch::new();
-    let known = ["anthropic-messages", "openai-chat"];
-    refused(&scratch.phi(["run", "x", "--model", "m"]), &known);
-    for protocol in ["gemini", "morse"] {
-        let ran = scratch.phi(["run", "x", "--model", "m", "--protocol", protocol]);
-        refused(&ran, &[protocol, known[0], known[1]]);
-        let ran = scratch.phi(["wire", "decode", "--protocol", protocol, "-"]);
-        refused(&ran, &[protocol, known[0], known[1]]);
-    }
+    refused(&scratch.phi(["run", "x", "--model", "m"]), &PROTOCOLS);
+    let mut words = vec!["morse"];
+    words.extend(PROTOCOLS);
+    let ran = scratch.phi(["run", "x", "--model", "m", "--protocol", "morse"]);
+    refused(&ran, &words);
+    let ran = scratch.phi(["wire", "decode", "--protocol", "morse", "-"]);
+    refused(&ran, &words);
 }
 
 #[test]
@@ -65,9 +78,18 @@ fn a_missing_model_or_key_names_its_option_or_variable() {
     for (protocol, variable) in [
         ("anthropic-messages", "ANTHROPIC_API_KEY"),
         ("openai-chat", "OPENAI_API_KEY"),
+        ("openai-responses", "OPENAI_API_KEY"),
+        ("gemini", "GEMINI_API_KEY"),
+        ("bedrock-converse", "AWS_BEARER_TOKEN_BEDROCK"),
+        ("cohere-v2", "COHERE_API_KEY"),
+        ("vertex", "GOOGLE_OAUTH_ACCESS_TOKEN"),
     ] {
         let ran = scratch.phi(["run", "x", "--protocol", protocol, "--model", "m"]);
         refused(&ran, &[variable, "--api-key-env"]);
+    }
+    for protocol in ["azure-chat", "azure-responses"] {
+        let ran = scratch.phi(["run", "x", "--protocol", protocol, "--model", "m"]);
+        refused(&ran, &["AZURE_OPENAI_API_KEY"]);
     }
     let named = [
         "run",
