@@ -112,9 +112,7 @@ impl TransportError {
             Self::Address { .. }
             | Self::Header { .. }
             | Self::Client { .. }
-            | Self::Recording(_) => {
-                ProviderErrorKind::InvalidRequest
-            }
+            | Self::Recording(_) => ProviderErrorKind::InvalidRequest,
             Self::Connect { .. } | Self::Broken { .. } => ProviderErrorKind::Network,
             Self::ConnectTimeout { .. } => ProviderErrorKind::Timeout,
         }

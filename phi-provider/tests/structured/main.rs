@@ -2,4 +2,5 @@
 #![cfg(feature = "structured-output")]
 
 mod an_answer_is_read_and_checked;
+mod any_schema_and_answer_is_no_panic;
 mod schemas_become_what_services_take;
