@@ -160,4 +160,10 @@ pub enum Point {
     AfterTool,
     /// After the view was made smaller, or could not be: a hook may observe.
     AfterCompaction,
+    /// After an attempt to call a model failed: a hook may observe.
+    OnError,
+    /// After a turn has ended: a hook may observe.
+    AfterTurn,
+    /// After the loop has ended: a hook may observe.
+    AfterLoop,
 }

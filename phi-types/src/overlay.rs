@@ -77,3 +77,104 @@ fn replace(rest: &mut [Entry], first: usize, new: &PrunedResult) -> Result<(), I
     *results = all.into();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::CompactionEnded;
+    use crate::json::RawJson;
+    use crate::message::{PartFacts, UserMessage};
+    use crate::tool::{Arguments, ToolCall, ToolResult};
+
+    fn user(text: &str) -> Entry {
+        Entry::User(Arc::new(UserMessage::text(text)))
+    }
+
+    fn results(texts: &[&str]) -> Entry {
+        let results = texts.iter().map(|text| CallResult {
+            call: Arc::new(ToolCall {
+                id: "c".into(),
+                name: "look".into(),
+                arguments: Arguments::Object(RawJson::empty_object()),
+                facts: PartFacts::default(),
+            }),
+            result: Arc::new(ToolResult::text(*text)),
+        });
+        Entry::Results(results.collect())
+    }
+
+    fn pruned(entry: u64, index: u32, text: &str) -> PrunedResult {
+        let result = Arc::new(ToolResult::text(text));
+        PrunedResult {
+            entry,
+            index,
+            result,
+        }
+    }
+
+    fn block(first: u64, count: u64, text: &str) -> CompactionBlock {
+        let replacement = vec![Arc::new(UserMessage::text(text))];
+        CompactionBlock {
+            first,
+            count,
+            replacement,
+        }
+    }
+
+    #[test]
+    fn both_parts_name_entries_of_the_view_as_it_was() {
+        let view: History = [user("a"), results(&["b", "c"]), user("d"), results(&["e"])]
+            .into_iter()
+            .collect();
+        let changes = [pruned(3, 0, "E"), pruned(1, 1, "C")];
+        let cut = view.overlaid(&changes, None).unwrap();
+        let expected = [user("a"), results(&["b", "C"]), user("d"), results(&["E"])];
+        assert_eq!(cut, expected.into_iter().collect());
+        assert!(cut.prefix(1).is_same_path(&view.prefix(1)));
+
+        let both = view.overlaid(&changes, Some(&block(1, 2, "x"))).unwrap();
+        let expected = [user("a"), user("x"), results(&["E"])];
+        assert_eq!(both, expected.into_iter().collect());
+        assert_eq!(view.overlaid(&[], None).unwrap(), view);
+    }
+
+    #[test]
+    fn a_place_that_the_view_does_not_have_is_a_typed_error() {
+        let view: History = [user("a"), results(&["b"])].into_iter().collect();
+        for change in [
+            pruned(0, 0, ""),
+            pruned(1, 1, ""),
+            pruned(2, 0, ""),
+            pruned(u64::MAX, 0, ""),
+        ] {
+            let (entry, index) = (change.entry, change.index);
+            let error = IllegalEvent::NoSuchResult { entry, index };
+            assert_eq!(view.overlaid(&[change], None), Err(error));
+        }
+        for (first, count) in [(0, 0), (0, 3), (2, 1), (u64::MAX, 1), (1, u64::MAX)] {
+            let error = IllegalEvent::NoSuchBlock {
+                first,
+                count,
+                len: 2,
+            };
+            assert_eq!(
+                view.overlaid(&[], Some(&block(first, count, ""))),
+                Err(error)
+            );
+        }
+    }
+
+    #[test]
+    fn a_compaction_reads_back_with_and_without_what_joined_later() {
+        let before = r#"{"entries":3,"usage":{"input_tokens":7,"cache_read_tokens":null,"cache_write_tokens":null,"output_tokens":null,"reasoning_tokens":null}}"#;
+        let mut ended: CompactionEnded = serde_json::from_str(before).unwrap();
+        assert_eq!(serde_json::to_string(&ended).unwrap(), before);
+        ended.pruned = vec![pruned(1, 0, "b")];
+        ended.tokens = Some(9);
+        let text = serde_json::to_string(&ended).unwrap();
+        assert_eq!(
+            serde_json::from_str::<CompactionEnded>(&text).unwrap(),
+            ended
+        );
+    }
+}

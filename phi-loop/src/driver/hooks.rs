@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use phi_types::{
-    AssistantMessage, CompactionEnded, LoopId, ModelPatch, Point, RawJson, Request, SessionId,
-    ToolCall, ToolEnded,
+    AssistantMessage, CompactionEnded, LoopEnded, LoopId, ModelFailed, ModelPatch, Point, RawJson,
+    Request, SessionId, ToolCall, ToolEnded, TurnEnded,
 };
 
 use crate::io::Compact;
@@ -12,7 +12,7 @@ use crate::io::Compact;
 ///
 /// Every method has a default that changes nothing, and is called only where [`Hooks::points`] claims
 /// its point. A gate (`before_*`) that fails, panics or takes too long fails closed. An observer
-/// (`after_*`) that does so is reported as [`crate::Update::HookFailed`] and changes nothing.
+/// (`after_*`, `on_error`) that does so is reported as [`crate::Update::HookFailed`] and changes nothing.
 ///
 /// Observers run one after the other, and the loop waits for them: while one runs, nothing but a
 /// cancel is looked at.
@@ -25,6 +25,9 @@ use crate::io::Compact;
 /// | `after_model` | after the answer is written | nothing | in order | the answer |
 /// | `after_tool` | after the result is written | nothing | in order | the result |
 /// | `after_compaction` | after its outcome is written | nothing | in order | the outcome |
+/// | `on_error` | after the failure of an attempt is written, before the next attempt or fall-back | nothing | in order | the failure |
+/// | `after_turn` | after the end of a turn is written | nothing | in order | the turn |
+/// | `after_loop` | after the end of the loop is written, before the run ends | nothing | in order | the outcome |
 ///
 /// **Cancel safety:** the future of a hook is dropped when the loop is cancelled or dropped.
 #[async_trait]
@@ -102,6 +105,33 @@ pub trait Hooks: Send + Sync {
         context: &HookContext,
         ended: &CompactionEnded,
     ) -> Result<(), HookError> {
+        let _unread = (context, ended);
+        Ok(())
+    }
+
+    /// Observes an attempt to call a model that failed, whatever follows it.
+    ///
+    /// # Errors
+    /// A failure is reported and changes nothing.
+    async fn on_error(&self, context: &HookContext, failed: &ModelFailed) -> Result<(), HookError> {
+        let _unread = (context, failed);
+        Ok(())
+    }
+
+    /// Observes the end of a turn.
+    ///
+    /// # Errors
+    /// A failure is reported and changes nothing.
+    async fn after_turn(&self, context: &HookContext, ended: &TurnEnded) -> Result<(), HookError> {
+        let _unread = (context, ended);
+        Ok(())
+    }
+
+    /// Observes the end of the loop, with its outcome.
+    ///
+    /// # Errors
+    /// A failure is reported and changes nothing.
+    async fn after_loop(&self, context: &HookContext, ended: &LoopEnded) -> Result<(), HookError> {
         let _unread = (context, ended);
         Ok(())
     }

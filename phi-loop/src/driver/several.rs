@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use phi_types::{
-    Arguments, AssistantMessage, CompactionEnded, ModelPatch, Point, Request, ToolCall, ToolEnded,
+    Arguments, AssistantMessage, CompactionEnded, LoopEnded, ModelFailed, ModelPatch, Point,
+    Request, ToolCall, ToolEnded, TurnEnded,
 };
 
 use crate::driver::hooks::{
@@ -116,6 +117,39 @@ impl Hooks for Vec<Arc<dyn Hooks>> {
             failed.extend(hooks.after_compaction(context, ended).await.err());
         }
         all_failures(failed)
+    }
+
+    async fn on_error(&self, context: &HookContext, failed: &ModelFailed) -> Result<(), HookError> {
+        let mut failures = Vec::new();
+        for hooks in self
+            .iter()
+            .filter(|hooks| hooks.points().contains(&Point::OnError))
+        {
+            failures.extend(hooks.on_error(context, failed).await.err());
+        }
+        all_failures(failures)
+    }
+
+    async fn after_turn(&self, context: &HookContext, ended: &TurnEnded) -> Result<(), HookError> {
+        let mut failures = Vec::new();
+        for hooks in self
+            .iter()
+            .filter(|hooks| hooks.points().contains(&Point::AfterTurn))
+        {
+            failures.extend(hooks.after_turn(context, ended).await.err());
+        }
+        all_failures(failures)
+    }
+
+    async fn after_loop(&self, context: &HookContext, ended: &LoopEnded) -> Result<(), HookError> {
+        let mut failures = Vec::new();
+        for hooks in self
+            .iter()
+            .filter(|hooks| hooks.points().contains(&Point::AfterLoop))
+        {
+            failures.extend(hooks.after_loop(context, ended).await.err());
+        }
+        all_failures(failures)
     }
 
     async fn after_model(

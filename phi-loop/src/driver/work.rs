@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use phi_types::{
-    AssistantMessage, CompactionEnded, EventKind, Message, Point, SessionId, Tool, ToolContext,
-    ToolEnded, ToolEnding, ToolResult, Usage,
+    AssistantMessage, CompactionEnded, EventKind, LoopEnded, Message, ModelFailed, Point,
+    SessionId, Tool, ToolContext, ToolEnded, ToolEnding, ToolResult, TurnEnded, Usage,
 };
 
 use crate::driver::compaction::Compactor;
@@ -110,6 +110,9 @@ pub(crate) enum Observation {
     Model(Arc<AssistantMessage>),
     Tool(ToolEnded),
     Compaction(Box<CompactionEnded>),
+    Error(Box<ModelFailed>),
+    Turn(TurnEnded),
+    Loop(Box<LoopEnded>),
 }
 
 impl Observation {
@@ -128,6 +131,15 @@ impl Observation {
             EventKind::CompactionEnded(ended) if points.contains(&Point::AfterCompaction) => {
                 Some(Self::Compaction(Box::new(ended.clone())))
             }
+            EventKind::ModelFailed(failed) if points.contains(&Point::OnError) => {
+                Some(Self::Error(Box::new(failed.clone())))
+            }
+            EventKind::TurnEnded(ended) if points.contains(&Point::AfterTurn) => {
+                Some(Self::Turn(ended.clone()))
+            }
+            EventKind::LoopEnded(ended) if points.contains(&Point::AfterLoop) => {
+                Some(Self::Loop(Box::new(ended.clone())))
+            }
             _ => None,
         }
     }
@@ -137,6 +149,9 @@ impl Observation {
             Self::Model(_) => Point::AfterModel,
             Self::Tool(_) => Point::AfterTool,
             Self::Compaction(_) => Point::AfterCompaction,
+            Self::Error(_) => Point::OnError,
+            Self::Turn(_) => Point::AfterTurn,
+            Self::Loop(_) => Point::AfterLoop,
         }
     }
 }
@@ -154,6 +169,9 @@ pub(crate) async fn observe(
             Observation::Model(message) => hooks.after_model(&context, message).await,
             Observation::Tool(ended) => hooks.after_tool(&context, ended).await,
             Observation::Compaction(ended) => hooks.after_compaction(&context, ended).await,
+            Observation::Error(failed) => hooks.on_error(&context, failed).await,
+            Observation::Turn(ended) => hooks.after_turn(&context, ended).await,
+            Observation::Loop(ended) => hooks.after_loop(&context, ended).await,
         }
     };
     guarded(told, timeout)

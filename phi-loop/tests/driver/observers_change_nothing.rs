@@ -6,7 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use phi_loop::{HookContext, HookError, HookFailed, Hooks, Update};
 use phi_testkit::{Gate, ScriptedTool};
-use phi_types::{AssistantMessage, Outcome, Point, ToolEnded, ToolEnding};
+use phi_types::{
+    AssistantMessage, LoopEnded, ModelFailed, Outcome, Point, ProviderError, ProviderErrorKind,
+    ToolEnded, ToolEnding, TurnEnded,
+};
 
 use crate::facts::{
     all, calling, done, driver, endings, events, finished, plain, provider, until_it_waits,
@@ -133,4 +136,58 @@ async fn a_hanging_observer_does_not_keep_a_cancel_from_its_work() {
     assert_eq!(endings(&updates)[0].0, ToolEnding::Cancelled);
     assert_eq!(tool.started(), tool.dropped());
     assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
+}
+
+/// Writes down what ends and what fails, and fails itself.
+struct Ends(Arc<Mutex<Vec<String>>>);
+
+impl Ends {
+    fn seen(&self, what: String) -> Result<(), HookError> {
+        self.0.lock().unwrap().push(what);
+        Err(HookError("broken".into()))
+    }
+}
+
+#[async_trait]
+impl Hooks for Ends {
+    fn points(&self) -> Vec<Point> {
+        vec![Point::OnError, Point::AfterTurn, Point::AfterLoop]
+    }
+
+    async fn on_error(
+        &self,
+        _context: &HookContext,
+        failed: &ModelFailed,
+    ) -> Result<(), HookError> {
+        self.seen(format!("attempt {}: {}", failed.attempt, failed.error.kind))
+    }
+
+    async fn after_turn(&self, _context: &HookContext, ended: &TurnEnded) -> Result<(), HookError> {
+        self.seen(format!("turn {}", ended.index))
+    }
+
+    async fn after_loop(&self, _context: &HookContext, ended: &LoopEnded) -> Result<(), HookError> {
+        self.seen(format!("loop: {:?}", ended.outcome))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_see_what_fails_and_what_ends_before_the_run_does() {
+    let error = ProviderError::new(ProviderErrorKind::Server, "no");
+    let provider = provider([calling(&["look"]).after_error(error), done()]);
+    let tool = ScriptedTool::returning("look", "seen");
+    let seen = Arc::default();
+    let ends = Arc::new(Ends(Arc::clone(&seen))) as Arc<dyn Hooks>;
+    let driver = driver(&provider, &[&tool]).hooks(Arc::new(vec![ends]));
+    let mut run = plain(&driver);
+    let updates = all(&mut run).await;
+    let expected = ["attempt 1: server", "turn 1", "turn 2", "loop: Completed"];
+    assert_eq!(*seen.lock().unwrap(), expected);
+    let points: Vec<Point> = failures(&updates)
+        .into_iter()
+        .map(|(point, _)| point)
+        .collect();
+    use Point::{AfterLoop, AfterTurn, OnError};
+    assert_eq!(points, [OnError, AfterTurn, AfterTurn, AfterLoop]);
+    assert_eq!(finished(&run).outcome, Outcome::Completed {});
 }
