@@ -15,7 +15,7 @@ use phi_provider::{
 use phi_testkit::{Gate, Received, Response, Server, request};
 use phi_types::{Provider, ProviderErrorKind};
 
-use crate::support::{FINISH, error, provider_with, read, word};
+use crate::support::{FINISH, InMemory, Words, error, provider_with, read, word};
 
 type Issued = Result<IssuedSecret, CredentialError>;
 
@@ -306,15 +306,16 @@ async fn a_403_of_a_key_and_other_errors_replace_nothing() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_source_that_never_answers_is_a_timeout() {
-    let server = Server::from_fn(refusing_old).unwrap();
+    let base_url = "https://words.test".to_owned();
     let source = Source::giving([key("sk-old-secret")]).waiting_at(&Gate::new());
-    let timeouts = Timeouts::default().with_first_byte(Duration::from_millis(500));
-    let error = error(&provider(&server, &source).with_timeouts(timeouts)).await;
+    let refusing = Arc::new(InMemory::new(401, []));
+    let credential = Credential::refreshing(source);
+    let provider = HttpProvider::new(Arc::new(Words { base_url }), refusing, credential);
+    let timeouts = Timeouts::default().with_first_byte(Duration::from_secs(7));
+    let error = error(&provider.with_timeouts(timeouts)).await;
     assert_eq!(error.kind, ProviderErrorKind::Timeout);
-    assert_eq!(
-        error.message,
-        "the source of the credential gave none within 500ms"
-    );
+    let wanted = "the source of the credential gave none within 7s";
+    assert_eq!(error.message, wanted);
 }
