@@ -317,10 +317,13 @@ impl LineFault {
 
 /// Reads the event of a line that is whole.
 fn parse_event(line: &[u8]) -> Result<Event, BadLine> {
-    serde_json::from_slice(line).map_err(|error| BadLine::NotReadable {
+    let fault = |reason: String| BadLine::NotReadable {
         expected: "event",
-        reason: error.to_string(),
-    })
+        reason,
+    };
+    // To check a line at once is faster than to check each of its strings.
+    let text = std::str::from_utf8(line).map_err(|error| fault(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| fault(error.to_string()))
 }
 
 /// Returns what the checksum of a line covers.

@@ -1,7 +1,9 @@
 //! Secrets kept out of logs: those that were registered, and what looks like a key.
 
 use std::fmt;
+use std::sync::LazyLock;
 
+use aho_corasick::{AhoCorasick, Input, MatchKind};
 use memchr::memmem::{self, Finder};
 
 /// What stands where a secret was.
@@ -26,7 +28,7 @@ const fn key(prefix: &'static str, tail_min: usize, alphabet: fn(u8) -> bool) ->
     }
 }
 
-// Table: the keys of services that agents meet, as these services publish their form.
+// The keys of services that agents meet, as these services publish their form.
 const PATTERNS: &[Pattern] = &[
     key("sk-", 20, is_word),
     key("sk_live_", 16, is_word),
@@ -95,8 +97,25 @@ pub struct ShortSecret {
 pub struct Redactor {
     /// As they read in JSON, the longest first.
     secrets: Vec<Finder<'static>>,
-    patterns: Vec<(Finder<'static>, &'static Pattern)>,
+    forms: Forms,
 }
+
+/// Whether keys are told by their form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forms {
+    Known,
+    None,
+}
+
+/// Finds where a key or a private key may begin: one pass over a line for all of them. The pattern
+/// after those of the keys is that of private keys.
+static BEGINNINGS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let keys = PATTERNS.iter().map(|pattern| pattern.prefix.as_bytes());
+    let mut builder = AhoCorasick::builder();
+    builder.match_kind(MatchKind::LeftmostLongest);
+    // A dozen constant words: there is nothing in them that could be refused.
+    builder.build(keys.chain([KEY_BEGIN])).ok()
+});
 
 impl Default for Redactor {
     fn default() -> Self {
@@ -116,12 +135,9 @@ impl Redactor {
     /// Makes a redactor of keys that can be told by their form.
     #[must_use]
     pub fn new() -> Self {
-        let patterns = PATTERNS
-            .iter()
-            .map(|pattern| (Finder::new(pattern.prefix.as_bytes()), pattern));
         Self {
             secrets: Vec::new(),
-            patterns: patterns.collect(),
+            forms: Forms::Known,
         }
     }
 
@@ -130,7 +146,7 @@ impl Redactor {
     pub fn none() -> Self {
         Self {
             secrets: Vec::new(),
-            patterns: Vec::new(),
+            forms: Forms::None,
         }
     }
 
@@ -194,24 +210,20 @@ impl Redactor {
             let whole = secret.find_iter(json).filter(|at| !is_in_escape(json, *at));
             found.extend(whole.map(|at| (at, at + length)));
         }
-        if self.patterns.is_empty() {
-            found.sort_unstable();
-            return found;
-        }
-        for (finder, pattern) in &self.patterns {
-            for at in finder.find_iter(json) {
-                let tail = at + pattern.prefix.len();
-                let rest = json.get(tail..).unwrap_or_default();
-                let length = rest
-                    .iter()
-                    .take_while(|byte| (pattern.alphabet)(**byte))
-                    .count();
-                if length >= pattern.tail_min && is_boundary(json, at) && !is_in_escape(json, at) {
-                    found.push((at, tail + length));
-                }
+        if self.forms == Forms::Known
+            && let Some(beginnings) = BEGINNINGS.as_ref()
+        {
+            let mut at = 0;
+            while let Some(begins) = beginnings.find(Input::new(json).range(at..)) {
+                let pattern = PATTERNS.get(begins.pattern().as_usize());
+                let end = match pattern {
+                    Some(pattern) => key_end(json, begins.start(), pattern),
+                    None => private_key_end(json, begins.start()),
+                };
+                found.extend(end.map(|end| (begins.start(), end)));
+                at = end.unwrap_or(begins.start() + 1);
             }
         }
-        private_keys(json, &mut found);
         found.sort_unstable();
         found
     }
@@ -244,25 +256,31 @@ fn is_in_escape(json: &[u8], at: usize) -> bool {
     })
 }
 
-/// Finds private keys in PEM, from their first line to their last one, or to the end of the string.
-fn private_keys(json: &[u8], found: &mut Vec<(usize, usize)>) {
-    for from in memmem::find_iter(json, KEY_BEGIN) {
-        let rest = json.get(from..).unwrap_or_default();
-        let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
-        let rest = rest.get(..quote).unwrap_or_default();
-        let Some(named) = memmem::find(rest.get(..64.min(rest.len())).unwrap_or_default(), PRIVATE)
-        else {
-            continue;
-        };
-        let body = rest.get(named..).unwrap_or_default();
-        let end = memmem::find(body, KEY_END).and_then(|at| {
-            let last = memmem::find(body.get(at..)?, PRIVATE)?;
-            Some(named + at + last + PRIVATE.len())
-        });
-        // A backslash before the quote is an escape and stays whole.
-        let cut = rest.iter().rev().take_while(|byte| **byte == b'\\').count();
-        found.push((from, from + end.unwrap_or(rest.len() - cut)));
-    }
+/// Returns where the key ends that may begin here.
+fn key_end(json: &[u8], at: usize, pattern: &Pattern) -> Option<usize> {
+    let tail = at + pattern.prefix.len();
+    let rest = json.get(tail..)?;
+    let is_part = |byte: &&u8| (pattern.alphabet)(**byte);
+    let length = rest.iter().take_while(is_part).count();
+    let is_key = length >= pattern.tail_min && is_boundary(json, at) && !is_in_escape(json, at);
+    is_key.then_some(tail + length)
+}
+
+/// Returns where the private key in PEM ends that may begin here: with its last line, or with the
+/// string.
+fn private_key_end(json: &[u8], at: usize) -> Option<usize> {
+    let rest = json.get(at..)?;
+    let quote = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+    let rest = rest.get(..quote)?;
+    let named = memmem::find(rest.get(..64.min(rest.len()))?, PRIVATE)?;
+    let body = rest.get(named..)?;
+    let end = memmem::find(body, KEY_END).and_then(|at| {
+        let last = memmem::find(body.get(at..)?, PRIVATE)?;
+        Some(named + at + last + PRIVATE.len())
+    });
+    // A backslash before the quote is an escape and stays whole.
+    let cut = rest.iter().rev().take_while(|byte| **byte == b'\\').count();
+    Some(at + end.unwrap_or(rest.len() - cut))
 }
 
 #[cfg(test)]
