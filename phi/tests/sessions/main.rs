@@ -5,4 +5,5 @@
 )]
 
 mod a_loop_that_was_cut_off_is_resumed;
+mod a_resume_settles_what_was_open;
 mod a_session_continues_its_conversation;
