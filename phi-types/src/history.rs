@@ -104,6 +104,18 @@ impl History {
         self.head.as_ref().map_or(0, |node| node.tokens)
     }
 
+    /// Collects the tokens of each entry from the first to the newest, without counting them again.
+    #[must_use]
+    pub fn estimated_tokens_by_entry(&self) -> Vec<u64> {
+        let mut tokens = Vec::with_capacity(self.len());
+        tokens.extend(self.ancestors().map(|node| {
+            let before = node.parent.as_ref().map_or(0, |parent| parent.tokens);
+            node.tokens - before
+        }));
+        tokens.reverse();
+        tokens
+    }
+
     /// Returns the newest entry.
     #[must_use]
     pub fn last(&self) -> Option<&Entry> {
@@ -338,6 +350,17 @@ mod tests {
             let whole = xxhash_rust::xxh64::xxh64(json.as_bytes(), 7);
             assert_eq!(digest_of(7, &value), whole, "{length}");
         }
+    }
+
+    #[test]
+    fn the_tokens_of_a_path_are_the_sum_of_its_entries() {
+        let history: History = [user("abcd"), user(""), user("abcde")]
+            .into_iter()
+            .collect();
+        assert_eq!(history.estimated_tokens_by_entry(), [5, 4, 6]);
+        assert_eq!(history.estimated_tokens(), 15);
+        assert_eq!(history.prefix(2).estimated_tokens(), 9);
+        assert_eq!(History::new().estimated_tokens_by_entry(), [0; 0]);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Scope {
             return Err(CompactionFailed::NothingToLeaveOut);
         };
         let first = task + 1;
-        let counts: Vec<u64> = entries.iter().map(|entry| self.entry(entry)).collect();
+        let counts = self.counts(compact, entries);
         let all: u64 = counts.iter().sum();
         let fixed = self.surface(compact) + stand_in_tokens;
         let (oldest, last_end) = self.oldest_kept(entries, &counts);
@@ -174,10 +174,11 @@ impl Scope {
         }
     }
 
-    fn entry(&self, entry: &Entry) -> u64 {
+    /// An exact counter counts every entry; the estimate is known of each.
+    fn counts(&self, compact: &Compact, entries: &[&Entry]) -> Vec<u64> {
         match &self.counter {
-            Some(counter) => counter.entry(entry),
-            None => EstimatedTokens.entry(entry),
+            Some(counter) => entries.iter().map(|it| counter.entry(it)).collect(),
+            None => compact.view.estimated_tokens_by_entry(),
         }
     }
 
