@@ -204,7 +204,7 @@ fn encoded(name: &str) -> String {
 
 #[cfg(all(test, feature = "openai-chat", feature = "openai-responses"))]
 mod tests {
-    use super::*;
+    use super::Azure;
 
     #[test]
     fn an_address_is_that_of_a_resource_a_deployment_or_a_gateway() {

@@ -36,7 +36,7 @@
         feature = "openai-chat",
         feature = "openai-responses"
     )),
-    allow(dead_code, reason = "some wires use only a part of what all share")
+    expect(dead_code, reason = "some wires use only a part of what all share")
 )]
 
 #[cfg(feature = "anthropic")]

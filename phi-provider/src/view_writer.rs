@@ -248,12 +248,11 @@ impl<W: MessageWriter> Tape<W> {
                 reader,
                 rules,
                 entry: path.len() - 1,
+                after,
                 losses: &mut losses,
+                each: &mut |message| writer.message(message, &mut out),
             };
-            self.translator
-                .entry(&mut step, entry, after, &mut |message| {
-                    writer.message(message, &mut out);
-                });
+            self.translator.entry(&mut step, entry);
             if self.translator.is_settled() {
                 settled = out.bytes.len();
                 settled_losses = losses.len();

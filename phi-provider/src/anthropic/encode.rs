@@ -29,71 +29,10 @@ impl CacheBreakpoints {
 impl AnthropicMessages {
     /// Writes the body: what rarely changes first, the messages last.
     pub(super) fn body(&self, request: &Request) -> Result<(Vec<Bytes>, Vec<Loss>), EncodeError> {
-        let options = &request.options;
-        let mut extra = extra_fields(options.extra.as_ref())?;
-        let (options, form) = self.form.apply(options, request);
-        let mut specs = Cow::Borrowed(&*request.tools);
-        if let Some(Form::Tool(tool)) = &form {
-            specs.to_mut().push(tool.clone());
-        }
-        let mut tools = tools(&specs, self.cache.field())?;
-        append_items(&mut tools, extra.remove("tools").as_deref());
-        let fields = option_fields(
-            &options,
-            &request.model,
-            !tools.is_empty(),
-            self.output_tokens_default,
-        );
-        let mut body = Object::default();
-        match self.endpoint.version_in_body() {
-            Some(version) => body.set("anthropic_version", Value::from(version).to_string()),
-            None => body.set("model", Value::from(&*request.model).to_string()),
-        }
-        body.set("max_tokens", fields.max_tokens.to_string());
-        if self.delivery == Delivery::Streamed {
-            body.set("stream", "true");
-        }
-        let sequences = Some(fields.stop_sequences).filter(|all| !all.is_empty());
-        set(
-            &mut body,
-            "temperature",
-            fields.temperature.map(Value::from),
-        );
-        set(&mut body, "top_p", fields.top_p.map(Value::from));
-        set(&mut body, "stop_sequences", sequences.map(Value::from));
-        set(&mut body, "thinking", fields.thinking);
-        let mut config = Object::default();
-        if let Some(Value::Object(given)) = fields.output_config {
-            for (name, value) in given {
-                config.set(&name, value.to_string());
-            }
-        }
-        if let Some(Form::Native(schema)) = form {
-            let schema = without_lone_surrogates(schema.as_str());
-            let format = format!("{{\"type\":\"json_schema\",\"schema\":{schema}}}");
-            config.set("format", format);
-        }
-        let config = config.text();
-        if config != "{}" {
-            body.set("output_config", config);
-        }
-        set(&mut body, "tool_choice", fields.tool_choice);
-        if !tools.is_empty() {
-            body.set("tools", format!("[{tools}]"));
-        }
-        if !request.system.trim().is_empty() {
-            body.set("system", system(&request.system, self.cache.field()));
-        }
-        let mut given = None;
-        for (name, value) in extra.into_fields() {
-            if name == "messages" {
-                given = Some(value.into_owned());
-            } else {
-                body.set(&name, value);
-            }
-        }
-        let container_is_given = body.field("container").is_some();
-        let mut head = body.text();
+        let mut fields = self.fields(request)?;
+        let given = fields.remove("messages").map(Cow::into_owned);
+        let container_is_given = fields.field("container").is_some();
+        let mut head = fields.text();
         head.pop();
         head.push_str(",\"messages\":");
         if let Some(messages) = given {
@@ -128,6 +67,74 @@ impl AnthropicMessages {
         chunks.push(Bytes::from(last));
         Ok((chunks, view.losses))
     }
+
+    /// Writes all fields but the messages, unless these are given as extra fields.
+    fn fields<'r>(&self, request: &'r Request) -> Result<Object<'r>, EncodeError> {
+        let options = &request.options;
+        let mut extra = extra_fields(options.extra.as_ref())?;
+        let (options, form) = self.form.apply(options, request);
+        let mut specs = Cow::Borrowed(&*request.tools);
+        if let Some(Form::Tool(tool)) = &form {
+            specs.to_mut().push(tool.clone());
+        }
+        let mut tools = tools(&specs, self.cache.field())?;
+        append_items(&mut tools, extra.remove("tools").as_deref());
+        let fields = option_fields(
+            &options,
+            &request.model,
+            !tools.is_empty(),
+            self.output_tokens_default,
+        );
+        let mut body = Object::default();
+        match self.endpoint.version_in_body() {
+            Some(version) => body.set("anthropic_version", Value::from(version).to_string()),
+            None => body.set("model", Value::from(&*request.model).to_string()),
+        }
+        body.set("max_tokens", fields.max_tokens.to_string());
+        if self.delivery == Delivery::Streamed {
+            body.set("stream", "true");
+        }
+        let sequences = Some(fields.stop_sequences).filter(|all| !all.is_empty());
+        set(
+            &mut body,
+            "temperature",
+            fields.temperature.map(Value::from),
+        );
+        set(&mut body, "top_p", fields.top_p.map(Value::from));
+        set(&mut body, "stop_sequences", sequences.map(Value::from));
+        set(&mut body, "thinking", fields.thinking);
+        let config = output_config(fields.output_config, form.as_ref());
+        if let Some(config) = config {
+            body.set("output_config", config);
+        }
+        set(&mut body, "tool_choice", fields.tool_choice);
+        if !tools.is_empty() {
+            body.set("tools", format!("[{tools}]"));
+        }
+        if !request.system.trim().is_empty() {
+            body.set("system", system(&request.system, self.cache.field()));
+        }
+        for (name, value) in extra.into_fields() {
+            body.set(&name, value);
+        }
+        Ok(body)
+    }
+}
+
+/// Writes how much effort is made, and the form of the answer.
+fn output_config(given: Option<Value>, form: Option<&Form>) -> Option<String> {
+    let mut config = Object::default();
+    if let Some(Value::Object(given)) = given {
+        for (name, value) in given {
+            config.set(&name, value.to_string());
+        }
+    }
+    if let Some(Form::Native(schema)) = form {
+        let schema = without_lone_surrogates(schema.as_str());
+        let format = format!("{{\"type\":\"json_schema\",\"schema\":{schema}}}");
+        config.set("format", format);
+    }
+    Some(config.text()).filter(|text| text != "{}")
 }
 
 fn extra_fields(extra: Option<&RawJson>) -> Result<Object<'_>, EncodeError> {
