@@ -8,14 +8,20 @@ use crate::retry_after::retry_after;
 use crate::wire::ResponseHead;
 
 /// Classifies a response whose status is not one of success, or whose body is not an answer.
-pub(crate) fn classify(head: &ResponseHead, body: &[u8]) -> ProviderError {
+///
+/// The status decides first; then the words of the body, in every shape that services give an error,
+/// choose among what the status leaves open. The wait is read from the headers and the body.
+#[must_use]
+pub fn classify(head: &ResponseHead, body: &[u8]) -> ProviderError {
     let mut body = ErrorBody::read(body);
     body.take_aws_code(head.header("x-amzn-errortype"));
     error_of(head, &body)
 }
 
-/// Classifies an error that a body reports after a status of success, in a stream or alone.
-pub(crate) fn classify_reported(head: &ResponseHead, error: Value) -> ProviderError {
+/// Classifies an error that a body reports after a status of success, in a stream or alone. `error`
+/// is the JSON value that holds it.
+#[must_use]
+pub fn classify_reported(head: &ResponseHead, error: Value) -> ProviderError {
     error_of(head, &ErrorBody::of_json(error))
 }
 

@@ -154,6 +154,8 @@ pub use azure::Azure;
 pub use bedrock::{BedrockConverse, CachePoints, ModelFamily, StructuredOutput};
 #[cfg(feature = "transport")]
 pub use cassette::{Cassette, CassetteError};
+#[cfg(feature = "wires")]
+pub use classify::{classify, classify_reported};
 #[cfg(feature = "cohere")]
 pub use cohere::{CohereChat, ToolSchemas};
 pub use credential::{AwsKeys, CredentialError, Secret, SecretHeader};
