@@ -40,7 +40,9 @@ async fn rules<S: Store>(make: impl Fn() -> S) -> Kept {
     a_reader_sees_what_is_appended_later(&make()).await?;
     a_reopened_session_goes_on(&make()).await?;
     a_list_is_ordered_and_filtered(&make()).await?;
-    a_deleted_session_is_gone(&make()).await
+    a_deleted_session_is_gone(&make()).await?;
+    a_fork_shares_its_past(&make()).await?;
+    a_copy_has_the_same_lines(&make(), &make()).await
 }
 
 async fn an_empty_store_lists_nothing_and_knows_nothing(store: &dyn Store) -> Kept {
@@ -294,6 +296,68 @@ async fn a_deleted_session_is_gone(store: &dyn Store) -> Kept {
     expect(rule, &listed.len(), &1)?;
     let writer = done(rule, store.create(&id("a"), started(), at(3)).await)?;
     expect(rule, &writer.position(), &1)
+}
+
+async fn a_fork_shares_its_past(store: &dyn Store) -> Kept {
+    let rule = "a fork reads its past from its parent, which stays as long as the fork does";
+    let parent = done(rule, store.create(&id("a"), started(), at(1)).await)?;
+    let batch = [in_loop("a", 1, 1), in_loop("a", 1, 2)];
+    done(rule, parent.append_batch(&batch).await)?;
+    let fork = done(rule, store.fork(&id("a"), 2, &id("f"), at(2)).await)?;
+    expect(rule, &(fork.position(), fork.session_seq()), &(3, 2))?;
+    done(
+        rule,
+        fork.append_batch(&[in_loop("a", 1, 2)].map(of_fork)).await,
+    )?;
+    drop((parent, fork));
+    let mut expected: Vec<Event> = done(rule, read_events(store, &id("a")).await)?;
+    expect(rule, &expected.len(), &3)?;
+    expected = expected.into_iter().map(of_fork).collect();
+    let read = done(rule, read_events(store, &id("f")).await)?;
+    expect(rule, &read.first(), &expected.first())?;
+    expect(rule, &read.get(1), &expected.get(1))?;
+    expect(rule, &read.get(3), &expected.get(2))?;
+    let found = done(rule, store.verify(&id("f")).await)?;
+    expect(rule, &(found.events, found.is_sound()), &(4, true))?;
+    let origin = done(rule, store.forked_from(&id("f")).await)?;
+    expect(
+        rule,
+        &origin.map(|it| (it.session, it.position)),
+        &Some((id("a"), 2)),
+    )?;
+    refused(rule, store.delete(&id("a")).await, |error| {
+        matches!(error, StoreError::HasForks { .. })
+    })?;
+    refused(
+        rule,
+        store.fork(&id("a"), 9, &id("g"), at(3)).await,
+        |error| matches!(error, StoreError::NoSuchPosition { .. }),
+    )?;
+    done(rule, store.delete(&id("f")).await)?;
+    done(rule, store.delete(&id("a")).await)
+}
+
+async fn a_copy_has_the_same_lines(from: &dyn Store, into: &dyn Store) -> Kept {
+    let rule = "a session that was copied from another store has the same lines";
+    let writer = done(rule, from.create(&id("a"), started(), at(1)).await)?;
+    done(rule, writer.append_fact(at(2), extension(1)).await)?;
+    let copied = done(rule, into.import(&id("a"), from).await)?;
+    expect(rule, &copied, &2)?;
+    let mut there = done(rule, from.reader(&id("a"), 1).await)?;
+    let mut here = done(rule, into.reader(&id("a"), 1).await)?;
+    let lines = done(rule, there.lines(9).await)?;
+    expect(rule, &done(rule, here.lines(9).await)?, &lines)?;
+    refused(rule, into.import(&id("a"), from).await, |error| {
+        matches!(error, StoreError::Exists { .. })
+    })?;
+    refused(rule, into.import(&id("b"), from).await, is_unknown)?;
+    let opened = done(rule, into.open(&id("a"), at(3)).await)?;
+    expect(rule, &(opened.position(), opened.session_seq()), &(2, 2))
+}
+
+fn of_fork(event: Event) -> Event {
+    let session = id("f");
+    Event { session, ..event }
 }
 
 fn done<T, E: Debug>(rule: &'static str, result: Result<T, E>) -> Result<T, Broken> {

@@ -4,7 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use phi_types::{Event, EventKind, Extension, FORMAT, RawJson, SessionId, SessionStarted};
+use phi_types::{
+    Arguments, Configuration, EffectClass, Event, EventKind, Extension, FORMAT, LoopId, PartFacts,
+    RawJson, SessionId, SessionStarted, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted,
+    TurnEnded, TurnStarted, TurnTrigger, Usage,
+};
 use rustix::io::Errno;
 
 use crate::disk::Disk;
@@ -200,5 +204,104 @@ async fn a_loss_of_power_takes_nothing_that_was_synced() {
         assert_eq!(read, events[..read.len()]);
         drop(store.open(&id("a"), now).await.unwrap());
         assert!(store.verify(&id("a")).await.unwrap().is_sound());
+    }
+}
+
+/// One event of a loop.
+fn of_loop(seq: u64, kind: EventKind) -> Event {
+    let loop_id = LoopId::numbered(&id("a"), &Configuration::default().id, 1);
+    Event {
+        session: id("a"),
+        loop_id: Some(loop_id),
+        seq,
+        at: DateTime::UNIX_EPOCH,
+        kind,
+    }
+}
+
+/// A turn with one call of a class, each event on its own.
+fn turn(class: EffectClass) -> [(&'static str, EventKind); 4] {
+    let call = Arc::new(ToolCall {
+        id: "c".into(),
+        name: "bash".into(),
+        arguments: Arguments::parse("{}"),
+        facts: PartFacts::default(),
+    });
+    let usage = Usage::default();
+    let trigger = TurnTrigger::Prompt;
+    [
+        (
+            "turn started",
+            EventKind::TurnStarted(TurnStarted { index: 1, trigger }),
+        ),
+        (
+            "tool started",
+            EventKind::ToolStarted(ToolStarted {
+                index: 0,
+                call,
+                effect_class: class,
+            }),
+        ),
+        (
+            "tool ended",
+            EventKind::ToolEnded(ToolEnded {
+                index: 0,
+                call_id: "c".into(),
+                started: Some(2),
+                ending: ToolEnding::Finished,
+                result: Arc::new(ToolResult::text("done")),
+                child: None,
+            }),
+        ),
+        (
+            "turn ended",
+            EventKind::TurnEnded(TurnEnded { index: 1, usage }),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn each_policy_syncs_when_it_says_and_at_no_other_time() {
+    let effects = ["tool started", "tool ended"];
+    let cases: [(SyncPolicy, EffectClass, &[&str]); 6] = [
+        (SyncPolicy::Effect, EffectClass::AtMostOnce, &effects),
+        (SyncPolicy::Effect, EffectClass::Idempotent, &[]),
+        (SyncPolicy::Effect, EffectClass::Pure, &[]),
+        (SyncPolicy::Turn, EffectClass::AtMostOnce, &["turn ended"]),
+        (SyncPolicy::Turn, EffectClass::Pure, &["turn ended"]),
+        (SyncPolicy::Never, EffectClass::AtMostOnce, &[]),
+    ];
+    for (sync, class, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Arc::new(Faults::default());
+        let store = store(folder.path(), &faults, sync).with_segment_bytes_max(1 << 20);
+        let created = store
+            .create(&id("a"), started(), DateTime::UNIX_EPOCH)
+            .await;
+        let writer = created.unwrap();
+        let created = faults.take_calls();
+        let is_sync = |call: &String| call.starts_with("sync");
+        assert_eq!(
+            created.iter().any(is_sync),
+            sync != SyncPolicy::Never,
+            "{created:?}"
+        );
+        let mut synced = Vec::new();
+        for (seq, (name, kind)) in (1..).zip(turn(class)) {
+            writer.append_batch(&[of_loop(seq, kind)]).await.unwrap();
+            let calls = faults.take_calls();
+            // One write for each batch, and the sync after it.
+            assert!(
+                calls[0].starts_with("write") && calls.len() <= 2,
+                "{calls:?}"
+            );
+            synced.extend(calls.iter().any(is_sync).then_some(name));
+        }
+        assert_eq!(synced, expected, "{sync:?} {class:?}");
+        writer.sync().await.unwrap();
+        assert!(
+            faults.take_calls().iter().any(is_sync),
+            "whoever asks for it gets it"
+        );
     }
 }
