@@ -233,6 +233,7 @@ function runPhi(protocol, scenario, baseUrl, directory) {
     ["--model", "mock-model"],
     ["--store", join(directory, "store")],
     ["--cwd", directory],
+    ...(scenario.session ? [["--session", scenario.session]] : []),
   ];
   const child = spawn(phi, ["run", ...options.flat(), "--yes", "--json", scenario.prompt], {
     cwd: directory,
@@ -295,15 +296,67 @@ async function play(protocol, scenario) {
   }
 }
 
-let failures = 0;
-for (const protocol of PROTOCOLS) {
-  for (const scenario of SCENARIOS) {
-    if (await play(protocol, scenario)) {
-      console.log(`ok ${protocol.name}: ${scenario.name}`);
-    } else {
-      failures += 1;
+/**
+ * Moves one session through every protocol: each continues what the others said, calls a tool, and
+ * reads all of it.
+ */
+async function wander() {
+  const directory = await mkdtemp(join(tmpdir(), "phi-integration-"));
+  const mock = new LLMock({ host: "127.0.0.1", port: 0, strict: true, auth: { apiKeys: [KEY] } });
+  for (const [step, { name }] of PROTOCOLS.entries()) {
+    const prompt = `step ${step} of the way`;
+    const call = { name: "bash", arguments: JSON.stringify({ command: `echo seen by ${name}` }) };
+    mock.addFixtures([
+      {
+        match: { userMessage: prompt, sequenceIndex: 0 },
+        response: { toolCalls: [{ ...call, id: `call_${step}` }] },
+      },
+      { match: { userMessage: prompt, sequenceIndex: 1 }, response: { content: `done by ${name}` } },
+    ]);
+  }
+  let run;
+  try {
+    const baseUrl = await mock.start();
+    const told = [];
+    for (const [step, protocol] of PROTOCOLS.entries()) {
+      const prompt = `step ${step} of the way`;
+      run = await runPhi(protocol, { prompt, session: "way" }, baseUrl, directory);
+      run.events = eventsOf(run.stdout);
+      assert.equal(run.code, 0, `exit code of ${protocol.name}`);
+      assert.equal(answerOf(run), `done by ${protocol.name}`);
+      told.push(prompt, `seen by ${protocol.name}`);
+      const sent = JSON.stringify(mock.getRequests().at(-1).body.messages);
+      for (const text of told) {
+        assert.ok(sent.includes(text), `${protocol.name} reads "${text}"`);
+      }
+      told.push(`done by ${protocol.name}`);
     }
+    return true;
+  } catch (error) {
+    console.error(`FAILED one session through every protocol\n${error.stack}`);
+    console.error(`exit code ${run?.code}\nstdout:\n${run?.stdout}\nstderr:\n${run?.stderr}`);
+    return false;
+  } finally {
+    await mock.stop();
+    await rm(directory, { recursive: true, force: true });
   }
 }
-console.log(`${PROTOCOLS.length * SCENARIOS.length - failures} passed, ${failures} failed`);
+
+let passed = 0;
+let failures = 0;
+function count(isPassed, name) {
+  if (isPassed) {
+    passed += 1;
+    console.log(`ok ${name}`);
+  } else {
+    failures += 1;
+  }
+}
+for (const protocol of PROTOCOLS) {
+  for (const scenario of SCENARIOS) {
+    count(await play(protocol, scenario), `${protocol.name}: ${scenario.name}`);
+  }
+}
+count(await wander(), "one session through every protocol");
+console.log(`${passed} passed, ${failures} failed`);
 process.exitCode = failures === 0 ? 0 : 1;
