@@ -22,8 +22,8 @@ pub enum ProviderBreach {
     /// Something came after an error.
     #[error("{0:?} came after an error, which must be the last thing")]
     AfterError(Box<Result<Delta, ProviderError>>),
-    /// Something other than usage came after the finish.
-    #[error("{0:?} came after the finish, where usage alone may come")]
+    /// Something other than a correction came after the finish.
+    #[error("{0:?} came after the finish, where only usage and a corrected finish may come")]
     AfterFinish(Box<Result<Delta, ProviderError>>),
     /// More came for a part that had ended.
     #[error("{0:?} came for a part that had ended")]
@@ -41,7 +41,7 @@ pub enum ProviderBreach {
 
 /// Checks one call of a provider, and returns its message or the error that it ended with.
 ///
-/// The stream holds one finish and after it usage alone, or ends with one error; parts keep their
+/// The stream holds a finish and after it only usage and corrected finishes, or ends with one error; parts keep their
 /// nature and their end; the stream stays ended. A second stream, dropped after its first item,
 /// disturbs nobody.
 ///
@@ -69,8 +69,8 @@ pub async fn provider(
     // The calls, and whether each was given a name.
     let mut named: HashMap<u32, bool> = HashMap::new();
     while let Some(item) = stream.next().await {
-        let is_usage = matches!(item, Ok(Delta::Usage(_)));
-        if assembler.finish().is_some() && !is_usage {
+        let is_correction = matches!(item, Ok(Delta::Usage(_) | Delta::Finish(_)));
+        if assembler.finish().is_some() && !is_correction {
             return Err(ProviderBreach::AfterFinish(Box::new(item)));
         }
         let delta = match item {

@@ -59,8 +59,10 @@ fn each_promise_of_a_provider_is_checked() {
     let usage = || Ok(Delta::Usage(Usage::default()));
     assert_eq!(breach(vec![text(), usage(), finish(), usage()]), None);
     assert_eq!(breach(vec![text()]), Some(B::NoEnding));
-    let twice = vec![finish(), finish()];
-    assert_eq!(breach(twice), Some(B::AfterFinish(Box::new(finish()))));
+    // A later finish corrects the first.
+    assert_eq!(breach(vec![text(), finish(), usage(), finish()]), None);
+    let more = vec![finish(), text()];
+    assert_eq!(breach(more), Some(B::AfterFinish(Box::new(text()))));
     let late = vec![finish(), Err(failure("late"))];
     let late_error = Err(failure("late"));
     assert_eq!(breach(late), Some(B::AfterFinish(Box::new(late_error))));

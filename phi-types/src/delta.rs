@@ -37,7 +37,7 @@ pub enum Delta {
     PartEnded(PartEnded),
     /// Tokens of this attempt so far; it replaces what an earlier report stated.
     Usage(Usage),
-    /// The model stopped.
+    /// The model stopped. A later one corrects it: the last counts.
     #[serde(rename = "finished")]
     Finish(Finish),
 }
