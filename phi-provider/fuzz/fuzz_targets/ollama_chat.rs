@@ -1,0 +1,7 @@
+//! Fuzzes the target `ollama_chat`; what is checked stands in `bodies.rs`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::run("ollama_chat", data));
