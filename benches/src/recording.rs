@@ -45,9 +45,8 @@ impl Recording {
         bytes: usize,
     ) -> Self {
         let path = root().join(file);
-        let text = fs::read_to_string(&path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-            .replace("\r\n", "\n");
+        let text = fs::read_to_string(&path).expect("a recording of the tests of phi-provider");
+        let text = text.replace("\r\n", "\n");
         let events: Vec<&str> = text.split("\n\n").filter(|it| !it.is_empty()).collect();
         let deltas: Vec<&str> = events.iter().copied().filter(|it| is_delta(it)).collect();
         assert!(!deltas.is_empty(), "{file} has no deltas of text");

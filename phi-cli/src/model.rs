@@ -123,7 +123,7 @@ fn credential(
         let Some(key) = text_variable(variable)? else {
             continue;
         };
-        let key = Credential::required(Some(&key), variable).map_err(missing)?;
+        let key = Credential::required(Some(&key), variable).map_err(|error| missing(&error))?;
         return Ok((protocol.credential(key, variable), variable.clone()));
     }
     let first = variables.first().cloned().unwrap_or_default();
@@ -132,7 +132,7 @@ fn credential(
         return Ok((keys, "AWS_ACCESS_KEY_ID".to_owned()));
     }
     if !is_optional {
-        return Err(missing(CredentialError::Missing {
+        return Err(missing(&CredentialError::Missing {
             source_name: variables.join(" or "),
         }));
     }
@@ -142,7 +142,7 @@ fn credential(
     Ok((Credential::Anonymous, first))
 }
 
-fn missing(error: CredentialError) -> Failure {
+fn missing(error: &CredentialError) -> Failure {
     Failure::refused(format!(
         "{error}; --api-key-env names another variable, and with --base-url a key is optional"
     ))

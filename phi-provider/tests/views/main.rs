@@ -1,7 +1,6 @@
 //! A wire writes of a conversation what is new, and the bytes are those of a wire that never saw it.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "helpers of tests fail where the tests do"
 )]
 #![expect(clippy::print_stdout, reason = "the tests say what they counted")]
