@@ -9,6 +9,7 @@ mod broken_answers_are_incomplete;
 mod credentials_stay_secret;
 mod deltas_come_when_they_are_sent;
 mod each_exchange_is_sent_once_and_closed;
+mod every_wire_survives_bad_servers;
 mod losses_are_decided_before_sending;
 mod recordings_are_replayed;
 mod silence_ends_in_a_timeout;
