@@ -2,9 +2,15 @@
 //!
 //! A [`Wire`] is a codec for one protocol: it encodes a request, and its [`Decoder`] makes deltas of
 //! the bytes that come back, streamed or whole, answer or error. It opens no connection, reads no
-//! clock and holds no credential. With no feature the crate is the ports and the pure machinery;
-//! `anthropic` and `openai-chat` add wires, `transport` the provider over HTTP for a transport of
-//! your own, `http` a transport on reqwest.
+//! clock and holds no credential. What it sends is what [`translate()`] makes of the conversation for
+//! whoever reads it, with a report of what was lost.
+//!
+//! With no feature the crate is the ports and the pure machinery. Each protocol is a feature that
+//! adds its wire: `anthropic`, `bedrock`, `cohere`, `gemini`, `ollama`, `openai-chat`,
+//! `openai-responses` and `vertex`. `transport` adds the provider over HTTP for a transport of your
+//! own, `http` a transport on reqwest, `models` what is known of models and a registry of providers,
+//! `structured-output` the reader of answers in a form, `credential-command` secrets that a program
+//! prints, and `contract` what every wire must keep.
 //!
 //! ```
 //! # #[cfg(feature = "anthropic")] {
