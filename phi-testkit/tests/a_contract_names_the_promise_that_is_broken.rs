@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use phi_testkit::contract::{self, ProviderBreach, ToolBreach};
+use phi_testkit::contract::{self, ProviderBreach, ProviderRule, ToolBreach};
 use phi_testkit::{Gate, Reply, ScriptedCall, ScriptedProvider, ScriptedTool, block_on, request};
 use phi_types::{
     Delta, Identity, InvalidArguments, Provider, ProviderError, ProviderErrorKind, RawJson,
@@ -82,6 +82,43 @@ fn each_promise_of_a_provider_is_checked() {
     let nobody = Fixed { service: "", items };
     let breach = block_on(contract::provider(&nobody, request("go"))).err();
     assert_eq!(breach, Some(B::Nameless("service")));
+}
+
+#[test]
+fn the_card_of_a_provider_has_a_row_for_each_rule_and_shows_the_first_breach() {
+    let good = ScriptedProvider::new([Reply::text("hi"), Reply::text("hi")]);
+    let card = block_on(contract::provider_card(&good, [request("a"), request("b")]));
+    card.assert();
+    assert_eq!((card.calls, card.rows.len()), (2, ProviderRule::ALL.len()));
+    let items = vec![
+        Ok(Delta::finish(StopReason::EndTurn)),
+        Ok(Delta::text(0, "a")),
+        Ok(Delta::thinking(0, "a")),
+    ];
+    let bad = Fixed { service: "", items };
+    let card = block_on(contract::provider_card(&bad, [request("a")]));
+    let failed: Vec<ProviderRule> = card
+        .rows
+        .iter()
+        .filter(|(_, breach)| breach.is_some())
+        .map(|(rule, _)| *rule)
+        .collect();
+    let expected = [
+        ProviderRule::Identity,
+        ProviderRule::Finish,
+        ProviderRule::Nature,
+    ];
+    assert_eq!(failed, expected);
+    let shown = card.to_string();
+    assert!(
+        shown.contains("protocol and service have names          FAILED"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("each call has a name                     passed"),
+        "{shown}"
+    );
+    assert!(std::panic::catch_unwind(|| card.assert()).is_err());
 }
 
 fn tool_breach(tool: &dyn Tool) -> Option<ToolBreach> {

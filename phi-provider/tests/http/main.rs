@@ -3,6 +3,7 @@
 #![cfg(all(feature = "http", feature = "anthropic", feature = "openai-chat"))]
 
 mod a_program_prints_the_credential;
+mod a_provider_keeps_its_contract;
 mod a_refused_credential_is_replaced_once;
 mod answers_of_services_are_typed_errors;
 mod broken_answers_are_incomplete;
