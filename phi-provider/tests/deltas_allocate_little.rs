@@ -116,3 +116,77 @@ fn a_delta_of_text_costs_at_most_two_allocations() {
         assert!(allocations(&*wire, before, event) <= 2);
     }
 }
+
+#[test]
+fn a_delta_of_thinking_or_arguments_costs_at_most_two_allocations() {
+    let wires: [(Box<dyn Wire>, &str, &str); 6] = [
+        (
+            Box::new(AnthropicMessages::new()),
+            concat!(
+                r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+                "\n\n"
+            ),
+            concat!(
+                r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":" some\n text"}}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(AnthropicMessages::new()),
+            concat!(
+                r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"toolu_1","name":"look","input":{}}}"#,
+                "\n\n"
+            ),
+            concat!(
+                r#"data: {"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"\"some\\n text"}}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiChat::new("https://api.example.com/v1")),
+            "",
+            concat!(
+                r#"data: {"id":"c","choices":[{"index":0,"delta":{"reasoning_content":" some\n text"},"finish_reason":null}]}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiChat::new("https://api.example.com/v1")),
+            concat!(
+                r#"data: {"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"call_1","type":"function","function":{"name":"look","arguments":"{"}}]}}]}"#,
+                "\n\n"
+            ),
+            concat!(
+                r#"data: {"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"\"some\\n text"}}]}}]}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiResponses::new("https://api.example.com/v1")),
+            concat!(
+                r#"data: {"type":"response.output_item.added","output_index":0,"item":{"type":"reasoning","id":"rs_1","summary":[]}}"#,
+                "\n\n",
+                r#"data: {"type":"response.reasoning_summary_part.added","item_id":"rs_1","output_index":0,"summary_index":0,"part":{"type":"summary_text","text":""}}"#,
+                "\n\n"
+            ),
+            concat!(
+                r#"data: {"type":"response.reasoning_summary_text.delta","item_id":"rs_1","output_index":0,"summary_index":0,"delta":" some\n text"}"#,
+                "\n\n"
+            ),
+        ),
+        (
+            Box::new(OpenAiResponses::new("https://api.example.com/v1")),
+            concat!(
+                r#"data: {"type":"response.output_item.added","output_index":0,"item":{"type":"function_call","id":"fc_1","call_id":"call_1","name":"look","arguments":""}}"#,
+                "\n\n"
+            ),
+            concat!(
+                r#"data: {"type":"response.function_call_arguments.delta","item_id":"fc_1","output_index":0,"delta":"\"some\\n text"}"#,
+                "\n\n"
+            ),
+        ),
+    ];
+    for (wire, before, event) in wires {
+        assert!(allocations(&*wire, before, event) <= 2, "{event}");
+    }
+}

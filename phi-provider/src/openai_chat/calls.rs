@@ -1,5 +1,6 @@
 //! Finds out which tool call a piece of `tool_calls` belongs to.
 
+use std::borrow::Cow;
 use std::mem;
 
 use phi_types::{Delta, PartFacts, PartFactsDelta};
@@ -26,7 +27,7 @@ pub(super) struct CallPiece<'a> {
     pub(super) key: Key,
     pub(super) id: &'a str,
     pub(super) name: &'a str,
-    pub(super) arguments: &'a str,
+    pub(super) arguments: Cow<'a, str>,
     /// What the service wants back with the call.
     pub(super) facts: Option<PartFacts>,
 }
@@ -204,30 +205,33 @@ impl Call {
         true
     }
 
-    fn take_arguments(&mut self, text: &str, deltas: &mut Vec<Delta>) {
+    fn take_arguments(&mut self, text: Cow<'_, str>, deltas: &mut Vec<Delta>) {
         // Groq says `null` where a tool has no parameters.
         let says_none = self.scan == ObjectScan::Empty && text.trim() == "null";
         if text.is_empty() || says_none {
             return;
         }
-        if self.scan == ObjectScan::Complete && self.whole.as_deref() == Some(text) {
+        if self.scan == ObjectScan::Complete && self.whole.as_deref() == Some(&*text) {
             return;
         }
         let before = self.scan;
-        let (arguments, tail) = text.split_at(self.scan.take(text));
+        let (arguments, tail) = text.split_at(self.scan.take(&text));
+        if before == ObjectScan::Empty && self.scan == ObjectScan::Complete {
+            self.whole = Some(Box::from(&*text));
+        }
+        if tail.is_empty() {
+            // Nothing is behind the arguments: they need no copy.
+            deltas.push(Delta::arguments(self.part, text));
+            return;
+        }
         if !arguments.is_empty() {
             deltas.push(Delta::arguments(self.part, arguments));
         }
-        if before == ObjectScan::Empty && self.scan == ObjectScan::Complete {
-            self.whole = Some(Box::from(text));
-        }
-        if !tail.is_empty() {
-            self.tail.push_str(tail);
-            let may_be_tokens = self.tail.trim_start().is_empty()
-                || (self.tail.trim_start().starts_with('<') && self.tail.len() <= TAIL_BYTES_MAX);
-            if !may_be_tokens {
-                self.give_tail(deltas);
-            }
+        self.tail.push_str(tail);
+        let may_be_tokens = self.tail.trim_start().is_empty()
+            || (self.tail.trim_start().starts_with('<') && self.tail.len() <= TAIL_BYTES_MAX);
+        if !may_be_tokens {
+            self.give_tail(deltas);
         }
     }
 

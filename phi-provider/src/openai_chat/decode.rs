@@ -211,7 +211,7 @@ impl ChatReader {
                 key: Key::Legacy,
                 id: "",
                 name: function.name.as_str(),
-                arguments: &arguments,
+                arguments,
                 facts: None,
             };
             let pushed = self.answer.push_call(call, deltas);
@@ -244,7 +244,7 @@ impl ChatReader {
             key: entry.index.0.map_or(Key::None, Key::Index),
             id: entry.id.as_str(),
             name,
-            arguments: &arguments,
+            arguments,
             facts,
         };
         self.answer.push_call(call, deltas).map_err(Fault::Protocol)

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Something that the reader does not see as it was.
+/// Something that the reader does not see as it was. What a protocol does not take back even from
+/// its author, as reasoning that only leads to the next answer, is none.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Loss {
     /// The index of the entry in the view.
