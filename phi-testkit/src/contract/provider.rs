@@ -146,7 +146,7 @@ impl fmt::Display for ProviderCard {
 /// ```
 /// use phi_testkit::{Reply, ScriptedProvider, block_on, contract, request};
 ///
-/// let provider = ScriptedProvider::from_fn(|_, _| Reply::text("Hi"));
+/// let provider = ScriptedProvider::from_fn(|_, _| Some(Reply::text("Hi")));
 /// let card = block_on(contract::provider_card(&provider, [request("go")]));
 /// card.assert();
 /// assert!(card.to_string().contains("a part keeps its nature"));
