@@ -101,7 +101,7 @@ fn told_once() -> impl Fn(&[Loss]) -> LossDecision + Send + Sync {
 fn base_url(arguments: &ModelArguments, protocol: Protocol) -> Result<Option<String>, Failure> {
     let url = match (&arguments.base_url, protocol.base_url_variable()) {
         (Some(url), _) => Some(url.clone()),
-        (None, Some(variable)) => text_variable(variable)?,
+        (None, Some(variable)) => text_variable(variable)?.map(|value| protocol.address(value)),
         (None, None) => None,
     };
     match url {

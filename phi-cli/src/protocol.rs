@@ -137,6 +137,23 @@ impl Protocol {
         }
     }
 
+    /// Makes an address of what the variable holds: Ollama is used to a host alone, with the port
+    /// that its server has by custom.
+    pub(crate) fn address(self, value: String) -> String {
+        if self != Self::OllamaChat || value.contains("://") {
+            return value;
+        }
+        let host = value.trim_end_matches('/');
+        // What a server listens on is no place to ask.
+        let host = match host.split_once(':') {
+            Some(("0.0.0.0" | "", port)) => format!("127.0.0.1:{port}"),
+            None if host == "0.0.0.0" => "127.0.0.1:11434".to_owned(),
+            Some(_) => host.to_owned(),
+            None => format!("{host}:11434"),
+        };
+        format!("http://{host}")
+    }
+
     /// Returns the codec that reads answers, for which the address does not matter.
     pub(crate) fn reader(self) -> Arc<dyn Wire> {
         match self {
@@ -249,5 +266,26 @@ fn given<W>(wire: W, value: Option<&str>, set: impl FnOnce(W, String) -> W) -> W
     match value {
         Some(value) => set(wire, value.to_owned()),
         None => wire,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol;
+
+    #[test]
+    fn ollama_may_be_named_by_its_host_alone() {
+        for (value, address) in [
+            ("127.0.0.1:9", "http://127.0.0.1:9"),
+            ("box", "http://box:11434"),
+            ("0.0.0.0", "http://127.0.0.1:11434"),
+            ("0.0.0.0:8", "http://127.0.0.1:8"),
+            (":8", "http://127.0.0.1:8"),
+            ("https://box/", "https://box/"),
+        ] {
+            assert_eq!(Protocol::OllamaChat.address(value.to_owned()), address);
+        }
+        let other = "127.0.0.1:9".to_owned();
+        assert_eq!(Protocol::OpenAiChat.address(other.clone()), other);
     }
 }
