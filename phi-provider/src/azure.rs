@@ -1,11 +1,10 @@
 //! Azure OpenAI: where its models are, and which header takes its key.
 
-use std::fmt::Write;
-
 #[cfg(feature = "openai-chat")]
 use crate::openai_chat::{self, OpenAiChat};
 #[cfg(feature = "openai-responses")]
 use crate::openai_responses::{self, OpenAiResponses};
+use crate::percent::percent_encoded;
 
 /// A resource of Azure OpenAI, which speaks the protocols of OpenAI at addresses of its own.
 ///
@@ -143,8 +142,8 @@ impl Azure {
             } => format!(
                 "{}/openai/deployments/{}?api-version={}",
                 self.resource,
-                encoded(deployment),
-                encoded(version)
+                percent_encoded(deployment),
+                percent_encoded(version)
             ),
         }
     }
@@ -167,7 +166,11 @@ impl Azure {
             Api::V1(version) => self.v1(version.as_deref()),
             Api::Gateway(query) => with_query(&self.resource, query),
             Api::Classic { version, .. } => {
-                format!("{}/openai?api-version={}", self.resource, encoded(version))
+                format!(
+                    "{}/openai?api-version={}",
+                    self.resource,
+                    percent_encoded(version)
+                )
             }
         }
     }
@@ -175,7 +178,7 @@ impl Azure {
     fn v1(&self, version: Option<&str>) -> String {
         let base = format!("{}/openai/v1", self.resource);
         match version {
-            Some(version) => format!("{base}?api-version={}", encoded(version)),
+            Some(version) => format!("{base}?api-version={}", percent_encoded(version)),
             None => base,
         }
     }
@@ -186,20 +189,6 @@ fn with_query(address: &str, query: &str) -> String {
         "" => address.to_owned(),
         query => format!("{address}?{query}"),
     }
-}
-
-/// Writes a name as a piece of an address.
-fn encoded(name: &str) -> String {
-    let mut out = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let written = write!(out, "%{byte:02X}");
-            debug_assert!(written.is_ok(), "a string takes all that is written");
-        }
-    }
-    out
 }
 
 #[cfg(all(test, feature = "openai-chat", feature = "openai-responses"))]

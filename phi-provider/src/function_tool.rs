@@ -1,28 +1,12 @@
-//! What the protocols share that are like Chat Completions: tools as functions, messages last.
+//! Tools as functions, in the form that OpenAI gave them and that others took over.
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
 use phi_types::{RawJson, ToolSpec};
 use serde::Serialize;
 
 use crate::surrogates::without_lone_surrogates;
-use crate::view_writer::Output;
 use crate::wire::EncodeError;
-
-/// Makes the chunks of a body whose messages are its last field: what stands before them, the
-/// system message, and the others.
-pub(crate) fn chunks(mut head: String, system: Output, messages: Vec<Bytes>) -> Vec<Bytes> {
-    head.push('[');
-    if system.position() > 0 {
-        head.push_str(&system.into_string());
-        head.push(',');
-    }
-    let mut chunks = vec![Bytes::from(head)];
-    chunks.extend(messages);
-    chunks.push(Bytes::from_static(b"]}"));
-    chunks
-}
 
 /// A tool in the form that OpenAI gave it and that others took over.
 #[derive(Debug, Serialize)]

@@ -2,6 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::percent::percent_encoded;
+
 /// The shortest secret that is looked for in a message: a shorter one is a word of many texts.
 const SECRET_BYTES_MIN: usize = 8;
 /// The shortest beginning of a secret that counts as one: messages are cut.
@@ -48,18 +50,6 @@ fn replace_cut(message: &mut String, key: &str) {
         rest = after.get(length..).unwrap_or_default().to_owned();
     }
     message.push_str(&rest);
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 /// Takes out of an address what may hold a credential: user, password, query and fragment.

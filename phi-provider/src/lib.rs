@@ -120,16 +120,17 @@ mod ollama;
 pub mod openai_chat;
 #[cfg(feature = "openai-responses")]
 pub mod openai_responses;
-#[cfg(feature = "models")]
-pub mod registry;
 #[cfg(any(
     feature = "bedrock",
-    feature = "cohere",
     feature = "gemini",
-    feature = "ollama",
     feature = "openai-chat",
-    feature = "openai-responses"
+    feature = "openai-responses",
+    feature = "transport"
 ))]
+mod percent;
+#[cfg(feature = "models")]
+pub mod registry;
+#[cfg(feature = "wires")]
 mod request_body;
 #[cfg(feature = "wires")]
 mod retry_after;

@@ -1,5 +1,6 @@
 //! What the bodies of several protocols share: fields in order, and the fields that a caller adds.
 
+use bytes::Bytes;
 use phi_types::Options;
 use serde::Serialize;
 
@@ -47,12 +48,6 @@ pub(crate) fn join(fields: &mut Object<'_>, extra: Object<'_>) {
 }
 
 /// Writes an object up to the value of its last field, `messages`.
-#[cfg(any(
-    feature = "bedrock",
-    feature = "cohere",
-    feature = "ollama",
-    feature = "openai-chat"
-))]
 pub(crate) fn up_to_messages(fields: Object<'_>) -> String {
     up_to(fields, "messages")
 }
@@ -69,4 +64,18 @@ pub(crate) fn up_to(fields: Object<'_>, last: &str) -> String {
     push_string(&mut head, last);
     head.push(':');
     head
+}
+
+/// Makes the chunks of a body whose messages are its last field: what stands before them, the
+/// system message, and the others.
+pub(crate) fn chunks(mut head: String, system: Output, messages: Vec<Bytes>) -> Vec<Bytes> {
+    head.push('[');
+    if system.position() > 0 {
+        head.push_str(&system.into_string());
+        head.push(',');
+    }
+    let mut chunks = vec![Bytes::from(head)];
+    chunks.extend(messages);
+    chunks.push(Bytes::from_static(b"]}"));
+    chunks
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use phi_types::{RawJson, Request, ToolSpec};
+use phi_types::{Request, ToolSpec};
 use serde_json::Value;
 
 use super::form::Form;
@@ -11,6 +11,7 @@ use super::messages::{BlockWriter, rules};
 use super::options::option_fields;
 use super::{AnthropicMessages, CacheBreakpoints};
 use crate::object::{Object, push_string};
+use crate::request_body::{add_some, extra_fields, join, up_to_messages};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
 use crate::wire::{Delivery, EncodeError, Wire};
@@ -32,9 +33,7 @@ impl AnthropicMessages {
         let mut fields = self.fields(request)?;
         let given = fields.remove("messages").map(Cow::into_owned);
         let container_is_given = fields.field("container").is_some();
-        let mut head = fields.text();
-        head.pop();
-        head.push_str(",\"messages\":");
+        let mut head = up_to_messages(fields);
         if let Some(messages) = given {
             return Ok((vec![Bytes::from(head + &messages + "}")], Vec::new()));
         }
@@ -71,7 +70,7 @@ impl AnthropicMessages {
     /// Writes all fields but the messages, unless these are given as extra fields.
     fn fields<'r>(&self, request: &'r Request) -> Result<Object<'r>, EncodeError> {
         let options = &request.options;
-        let mut extra = extra_fields(options.extra.as_ref())?;
+        let mut extra = extra_fields(options)?;
         let (options, form) = self.form.apply(options, request);
         let mut specs = Cow::Borrowed(&*request.tools);
         if let Some(Form::Tool(tool)) = &form {
@@ -95,28 +94,22 @@ impl AnthropicMessages {
             body.set("stream", "true");
         }
         let sequences = Some(fields.stop_sequences).filter(|all| !all.is_empty());
-        set(
-            &mut body,
-            "temperature",
-            fields.temperature.map(Value::from),
-        );
-        set(&mut body, "top_p", fields.top_p.map(Value::from));
-        set(&mut body, "stop_sequences", sequences.map(Value::from));
-        set(&mut body, "thinking", fields.thinking);
+        add_some(&mut body, "temperature", fields.temperature);
+        add_some(&mut body, "top_p", fields.top_p);
+        add_some(&mut body, "stop_sequences", sequences);
+        add_some(&mut body, "thinking", fields.thinking);
         let config = output_config(fields.output_config, form.as_ref());
         if let Some(config) = config {
             body.set("output_config", config);
         }
-        set(&mut body, "tool_choice", fields.tool_choice);
+        add_some(&mut body, "tool_choice", fields.tool_choice);
         if !tools.is_empty() {
             body.set("tools", format!("[{tools}]"));
         }
         if !request.system.trim().is_empty() {
             body.set("system", system(&request.system, self.cache.field()));
         }
-        for (name, value) in extra.into_fields() {
-            body.set(&name, value);
-        }
+        join(&mut body, extra);
         Ok(body)
     }
 }
@@ -135,20 +128,6 @@ fn output_config(given: Option<Value>, form: Option<&Form>) -> Option<String> {
         config.set("format", format);
     }
     Some(config.text()).filter(|text| text != "{}")
-}
-
-fn extra_fields(extra: Option<&RawJson>) -> Result<Object<'_>, EncodeError> {
-    let Some(extra) = extra else {
-        return Ok(Object::default());
-    };
-    let found = match extra.as_str().trim_start().chars().next() {
-        Some('[') => "an array",
-        Some('"') => "a string",
-        Some('n') => "null",
-        Some('t' | 'f') => "a boolean",
-        _ => "a number",
-    };
-    Object::read(extra.as_str()).map_err(|_| EncodeError::ExtraNotAnObject { found })
 }
 
 /// Writes the tools without the brackets; the breakpoint stands after the last.
@@ -212,10 +191,4 @@ fn system(text: &str, cache_control: Option<&str>) -> String {
         None => push_string(&mut out, text),
     }
     out
-}
-
-fn set(body: &mut Object<'_>, name: &str, value: Option<Value>) {
-    if let Some(value) = value {
-        body.set(name, value.to_string());
-    }
 }

@@ -1,6 +1,6 @@
 //! Where the service is found, and how a model is named in a path.
 
-use std::fmt::Write;
+use crate::percent::percent_encoded;
 
 /// Returns the address of the service in a region.
 pub(super) fn host_of_region(region: &str) -> String {
@@ -29,19 +29,7 @@ pub(super) fn region_of(url: &str) -> Option<&str> {
 /// Returns the path of an operation on a model: everything in the name but the unreserved
 /// characters of RFC 3986 is escaped, so that an ARN is one segment.
 pub(super) fn model_path(model: &str, operation: &str) -> String {
-    let mut path = String::from("/model/");
-    for byte in model.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            path.push(char::from(byte));
-        } else {
-            // Writing to a string does not fail.
-            let written = write!(path, "%{byte:02X}");
-            debug_assert!(written.is_ok());
-        }
-    }
-    path.push('/');
-    path.push_str(operation);
-    path
+    format!("/model/{}/{operation}", percent_encoded(model))
 }
 
 #[cfg(test)]

@@ -9,10 +9,11 @@ use super::messages::{BlockWriter, rules};
 use super::thinking::{Reasoning, reasoning};
 use super::{BedrockConverse, CachePoints, StructuredOutput};
 use crate::object::{Object, push_string};
-use crate::request_body::{add, add_some, extra_fields, join, up_to_messages};
+use crate::request_body::{add, add_some, chunks, extra_fields, join, up_to_messages};
 use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION, SchemaRule, sanitise};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
+use crate::view_writer::Output;
 use crate::wire::{EncodeError, Wire};
 
 /// The name of the tool that stands for those that are not offered any more.
@@ -98,11 +99,8 @@ pub(super) fn body(
             messages.insert(at, Bytes::from(format!(",{cache_point}")));
         }
     }
-    head.push('[');
-    let mut chunks = vec![Bytes::from(head)];
-    chunks.extend(messages.into_chunks());
-    chunks.push(Bytes::from_static(b"]}"));
-    Ok((chunks, view.losses))
+    let messages = messages.into_chunks();
+    Ok((chunks(head, Output::default(), messages), view.losses))
 }
 
 /// Writes `inferenceConfig`, `additionalModelRequestFields` and `outputConfig`.

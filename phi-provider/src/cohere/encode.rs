@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::messages::{CohereWriter, RULES, system};
 use super::{CohereChat, ToolSchemas};
-use crate::function_tool::{FunctionTool, chunks};
+use crate::function_tool::FunctionTool;
 use crate::object::Object;
-use crate::request_body::{add, add_some, extra_fields, join, up_to_messages};
+use crate::request_body::{add, add_some, chunks, extra_fields, join, up_to_messages};
 use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};

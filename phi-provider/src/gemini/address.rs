@@ -1,6 +1,6 @@
 //! The addresses of a service that speaks the protocol.
 
-use std::fmt::Write as _;
+use crate::percent::percent_encoded;
 
 /// Where the models of a service are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,20 +63,9 @@ fn is_version(segment: &str) -> bool {
         && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Appends a segment of a path; all but the unreserved characters (RFC 3986) and the `@` before the
-/// version of a model are encoded.
+/// Appends a segment of a path. The `@` before the version of a model stays as it is.
 pub(crate) fn push_segment(url: &mut String, segment: &str) {
-    for byte in segment.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => {
-                url.push(char::from(byte));
-            }
-            _ => {
-                let written = write!(url, "%{byte:02X}");
-                debug_assert!(written.is_ok(), "a text takes what is written");
-            }
-        }
-    }
+    url.push_str(&percent_encoded(segment).replace("%40", "@"));
 }
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use super::contents::{ContentWriter, rules};
 use super::model::Generation;
 use super::{Gemini, SchemaForm, ThoughtReplay};
 use crate::object::{Object, push_string};
-use crate::request_body::{add, add_some, extra_fields, join, up_to};
+use crate::request_body::{add, add_some, chunks, extra_fields, join, up_to};
 use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION, SchemaRule, sanitise};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
+use crate::view_writer::Output;
 use crate::wire::{EncodeError, Wire};
 
 /// A body in chunks, and what was lost of the conversation.
@@ -39,7 +40,7 @@ impl Gemini {
         set_joined(&mut body, "generationConfig", config, given);
         join(&mut body, extra);
         let given = body.remove("contents");
-        let mut head = up_to(body, "contents");
+        let head = up_to(body, "contents");
         if let Some(contents) = given {
             return Ok((vec![Bytes::from(head + &contents + "}")], Vec::new()));
         }
@@ -65,11 +66,8 @@ impl Gemini {
         if view.json.is_empty() {
             return Err(EncodeError::NothingToSend);
         }
-        head.push('[');
-        let mut chunks = vec![Bytes::from(head)];
-        chunks.extend(view.json.into_chunks());
-        chunks.push(Bytes::from_static(b"]}"));
-        Ok((chunks, view.losses))
+        let contents = view.json.into_chunks();
+        Ok((chunks(head, Output::default(), contents), view.losses))
     }
 
     /// Writes what the model is shown besides the conversation.

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::OllamaChat;
 use super::messages::{OllamaWriter, RULES, system};
-use crate::function_tool::{FunctionTool, chunks};
+use crate::function_tool::FunctionTool;
 use crate::object::Object;
-use crate::request_body::{add, add_some, extra_fields, join, up_to_messages};
+use crate::request_body::{add, add_some, chunks, extra_fields, join, up_to_messages};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
 use crate::wire::{Delivery, EncodeError, Wire};

@@ -7,9 +7,8 @@ use super::OpenAiChat;
 use super::messages::{ChatWriter, rules};
 use super::options::{options, system, tools};
 use super::quirks::{Prefill, Quirks};
-use crate::function_tool::chunks;
 use crate::object::Object;
-use crate::request_body::{extra_fields, join, up_to_messages};
+use crate::request_body::{chunks, extra_fields, join, up_to_messages};
 use crate::translate::{Loss, Reader};
 use crate::wire::{EncodeError, Wire};
 

@@ -11,7 +11,7 @@ use super::input::{InputWriter, rules};
 use super::options;
 use super::quirks::{StructuredOutput, SystemPrompt};
 use crate::object::Object;
-use crate::request_body::{add, add_some, extra_fields, join};
+use crate::request_body::{add, add_some, chunks, extra_fields, join, up_to};
 use crate::structured::{OUTPUT_TOOL, OUTPUT_TOOL_DESCRIPTION, SchemaRule, sanitise};
 use crate::surrogates::without_lone_surrogates;
 use crate::translate::{Loss, Reader};
@@ -51,9 +51,7 @@ pub(super) fn body(wire: &OpenAiResponses, request: &Request) -> Result<Body, En
     merge(&mut fields, &mut extra, "text");
     join(&mut fields, extra);
     let given = fields.remove("input");
-    let mut head = fields.text();
-    head.pop();
-    head.push_str(",\"input\":");
+    let head = up_to(fields, "input");
     if let Some(input) = given {
         let chunks = vec![Bytes::from(head + &input + "}")];
         return Ok((chunks, Vec::new()));
@@ -68,15 +66,8 @@ pub(super) fn body(wire: &OpenAiResponses, request: &Request) -> Result<Body, En
     if view.json.is_empty() {
         return Err(EncodeError::NothingToSend);
     }
-    head.push('[');
-    if system.position() > 0 {
-        head.push_str(&system.into_string());
-        head.push(',');
-    }
-    let mut chunks = vec![Bytes::from(head)];
-    chunks.extend(view.json.into_chunks());
-    chunks.push(Bytes::from_static(b"]}"));
-    Ok((chunks, view.losses))
+    let messages = view.json.into_chunks();
+    Ok((chunks(head, system, messages), view.losses))
 }
 
 /// Writes the tools, those of the caller last, how they are called, and the form of the answer.
