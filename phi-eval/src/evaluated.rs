@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use phi_loop::Finished;
-use phi_types::{BranchSelected, Event, EventKind, SessionId, Usage};
+use phi_types::{BranchScore, BranchSelected, Event, EventKind, SessionId, Usage};
 
 use crate::strategy::StrategyError;
 
@@ -13,6 +13,9 @@ pub struct Evaluated {
     pub(crate) strategy: String,
     pub(crate) branches: Vec<Finished>,
     pub(crate) winner: Result<Option<usize>, ChoiceError>,
+    pub(crate) scores: Vec<BranchScore>,
+    /// What the choice took.
+    pub(crate) choice_usage: Option<Usage>,
 }
 
 /// Says why no branch was chosen although one completed.
@@ -76,7 +79,19 @@ impl Evaluated {
         self.winner.clone()
     }
 
-    /// Returns the tokens of all branches.
+    /// Returns how the strategy rated the branches that completed, as far as it did.
+    #[must_use]
+    pub fn scores(&self) -> &[BranchScore] {
+        &self.scores
+    }
+
+    /// Returns the tokens that the choice took; `None` is not reported.
+    #[must_use]
+    pub fn choice_usage(&self) -> Option<Usage> {
+        self.choice_usage
+    }
+
+    /// Returns the tokens of all branches, without those of the choice.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let mut usage = Usage::default();
@@ -102,6 +117,8 @@ impl Evaluated {
             loops,
             winner: winner.map(|it| it.loop_id.clone()),
             strategy: self.strategy.clone(),
+            scores: self.scores.clone(),
+            usage: self.choice_usage,
         };
         Event {
             session: self.session.clone(),

@@ -36,4 +36,4 @@ mod strategy;
 pub use branch::Branch;
 pub use evaluated::{ChoiceError, Evaluated};
 pub use evaluation::Evaluation;
-pub use strategy::{Candidate, EvaluationStrategy, First, StrategyError};
+pub use strategy::{Candidate, EvaluationStrategy, First, Rating, StrategyError};

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use phi_loop::{Finished, Handle};
-use phi_types::{LoopId, Outcome, Usage};
+use phi_types::{BranchScore, LoopId, Outcome, Usage};
 
 use crate::branch::{caught, said, to_its_end};
 use crate::evaluated::{ChoiceError, Evaluated};
@@ -49,16 +49,35 @@ pub(crate) async fn race(evaluation: &Evaluation, strategy: &dyn EvaluationStrat
             race.start();
         }
     }
-    let winner = match choice {
-        Some(choice) => choice.map(Some),
-        None => chosen(strategy, &candidates(&race.ended)).await,
+    let rated = match choice {
+        Some(choice) => Rated::new(choice.map(Some)),
+        None => rated(strategy, &candidates(&race.ended)).await,
     };
     race.ended.sort_unstable_by_key(|(place, _)| *place);
     Evaluated {
         session: evaluation.session.clone(),
         strategy: name(strategy),
         branches: race.ended.into_iter().map(|(_, it)| it).collect(),
-        winner,
+        winner: rated.winner,
+        scores: rated.scores,
+        choice_usage: rated.usage,
+    }
+}
+
+/// What a strategy came to.
+struct Rated {
+    winner: Result<Option<usize>, ChoiceError>,
+    scores: Vec<BranchScore>,
+    usage: Option<Usage>,
+}
+
+impl Rated {
+    fn new(winner: Result<Option<usize>, ChoiceError>) -> Self {
+        Self {
+            winner,
+            scores: Vec::new(),
+            usage: None,
+        }
     }
 }
 
@@ -133,21 +152,29 @@ fn early(
     }
 }
 
-async fn chosen(
-    strategy: &dyn EvaluationStrategy,
-    candidates: &[Candidate<'_>],
-) -> Result<Option<usize>, ChoiceError> {
+async fn rated(strategy: &dyn EvaluationStrategy, candidates: &[Candidate<'_>]) -> Rated {
     if candidates.is_empty() {
-        return Ok(None);
+        return Rated::new(Ok(None));
     }
-    let choosing = AssertUnwindSafe(async { strategy.choose(candidates).await });
-    match choosing.catch_unwind().await {
-        Ok(Ok(choice)) => checked(strategy, candidates, choice).map(Some),
-        Ok(Err(error)) => Err(ChoiceError::Failed {
+    let rating = AssertUnwindSafe(async { strategy.rate(candidates).await });
+    match rating.catch_unwind().await {
+        Ok(Ok(rating)) => {
+            let scored = candidates.iter().zip(&rating.scores);
+            let scores = scored.map(|(candidate, score)| BranchScore {
+                loop_id: candidate.finished.loop_id.clone(),
+                score: Some(*score).filter(|score| score.is_finite()),
+            });
+            Rated {
+                winner: checked(strategy, candidates, rating.choice).map(Some),
+                scores: scores.collect(),
+                usage: rating.usage,
+            }
+        }
+        Ok(Err(error)) => Rated::new(Err(ChoiceError::Failed {
             strategy: name(strategy),
             error,
-        }),
-        Err(panic) => Err(panicked(strategy, said(panic.as_ref()))),
+        })),
+        Err(panic) => Rated::new(Err(panicked(strategy, said(panic.as_ref())))),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use phi_loop::Finished;
+use phi_types::Usage;
 
 /// A branch that may be chosen: it completed.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,34 @@ pub trait EvaluationStrategy: Send + Sync {
     /// # Errors
     /// [`StrategyError`] if it cannot choose; the branches come back all the same.
     async fn choose(&self, candidates: &[Candidate<'_>]) -> Result<usize, StrategyError>;
+
+    /// Chooses like [`EvaluationStrategy::choose`], and says how it rated the candidates; this is what
+    /// an evaluation asks. The default chooses and rates nothing.
+    ///
+    /// **Cancel safety:** the future is dropped when the evaluation is.
+    ///
+    /// # Errors
+    /// Those of [`EvaluationStrategy::choose`].
+    async fn rate(&self, candidates: &[Candidate<'_>]) -> Result<Rating, StrategyError> {
+        let choice = self.choose(candidates).await?;
+        Ok(Rating {
+            choice,
+            scores: Vec::new(),
+            usage: None,
+        })
+    }
+}
+
+/// A choice and the reasons for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rating {
+    /// The place of the winner in the list of candidates.
+    pub choice: usize,
+    /// The score of each candidate in the order of the list, higher is better; empty where the
+    /// strategy rates nothing.
+    pub scores: Vec<f64>,
+    /// Tokens that the choice took; `None` is not reported.
+    pub usage: Option<Usage>,
 }
 
 /// Says why a strategy cannot choose.

@@ -1,6 +1,9 @@
 //! The rules that every store keeps, as one function for the tests of stores.
 
+mod task;
+
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
@@ -24,14 +27,14 @@ type Kept = Result<(), Broken>;
 ///
 /// # Panics
 /// Where a rule is broken, with the rule and what happened.
-pub async fn store<S: Store>(make: impl Fn() -> S) {
+pub async fn store<S: Store + 'static>(make: impl Fn() -> S) {
     let broken = rules(make)
         .await
         .map_or_else(|broken| broken.to_string(), |()| String::new());
     assert_eq!(broken, "", "the store breaks its contract");
 }
 
-async fn rules<S: Store>(make: impl Fn() -> S) -> Kept {
+async fn rules<S: Store + 'static>(make: impl Fn() -> S) -> Kept {
     an_empty_store_lists_nothing_and_knows_nothing(&make()).await?;
     a_session_is_created_once(&make()).await?;
     what_was_appended_is_read_back_from_any_position(&make()).await?;
@@ -42,7 +45,12 @@ async fn rules<S: Store>(make: impl Fn() -> S) -> Kept {
     a_list_is_ordered_and_filtered(&make()).await?;
     a_deleted_session_is_gone(&make()).await?;
     a_fork_shares_its_past(&make()).await?;
-    a_copy_has_the_same_lines(&make(), &make()).await
+    a_copy_has_the_same_lines(&make(), &make()).await?;
+    task::a_refused_task_leaves_nothing(Arc::new(make())).await?;
+    task::the_end_of_a_task_is_noted_once(Arc::new(make())).await?;
+    task::a_checkpoint_splits_nothing(Arc::new(make())).await?;
+    task::a_loop_is_drained_once(Arc::new(make())).await?;
+    task::what_is_beside_a_log_is_told(Arc::new(make())).await
 }
 
 async fn an_empty_store_lists_nothing_and_knows_nothing(store: &dyn Store) -> Kept {
@@ -436,7 +444,7 @@ fn in_loop(session: &str, n: u32, seq: u64) -> Event {
     let configuration = Configuration::default();
     let loop_id = LoopId::numbered(&id(session), &configuration.id, n);
     let kind = if seq == 1 {
-        EventKind::LoopStarted(std::sync::Arc::new(LoopStarted {
+        EventKind::LoopStarted(Arc::new(LoopStarted {
             agent: None,
             parent: None,
             continuation: Continuation::Initial,

@@ -31,12 +31,14 @@ mod faults;
 mod files;
 mod fork;
 mod import;
+mod inactivity;
 mod jsonl;
 mod lock;
 mod loop_fold;
 mod memory;
 mod read;
 mod record;
+mod recorded;
 mod recorder;
 mod redact;
 #[cfg(feature = "sqlite")]
@@ -51,6 +53,7 @@ mod verify;
 pub use blob::{BLOB_BYTES_MIN, Blob, BlobId, BlobSource, NoBlobId};
 pub use chain::{Chain, Encoded, LINE_BYTES_MAX, LineRules};
 pub use error::{BadLine, SeqGap, StoreError};
+pub use inactivity::Inactivity;
 pub use jsonl::{JsonlStore, LOG_FORMAT};
 pub use memory::MemoryStore;
 pub use read::{load, read_events};
@@ -58,6 +61,7 @@ pub use record::{
     ApprovalRecord, Attempt, BranchGroup, CallEnd, CallRecord, CallRun, Compaction, LoopRecord,
     Notice, NoticeKind, Recovery, Session, Turn,
 };
+pub use recorded::{RecordedSession, Refusal, TaskError, TaskHooks, Tasks};
 pub use recorder::{IllegalSequence, Recorded, SessionRecorder};
 pub use redact::{Redactor, ShortSecret};
 #[cfg(feature = "sqlite")]

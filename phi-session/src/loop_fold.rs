@@ -85,10 +85,12 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
 
 /// Hands the event to the transcript and counts it.
 fn take(record: &mut LoopRecord, event: &Event) -> Result<(), IllegalSequence> {
+    let spent = spent(record, event);
     record
         .transcript
         .apply(event)
         .map_err(IllegalSequence::Conversation)?;
+    record.cost_usd += spent;
     record.seq = event.seq;
     record.updated_at = record.updated_at.max(event.at);
     if let Some(turn) = record
@@ -99,6 +101,26 @@ fn take(record: &mut LoopRecord, event: &Event) -> Result<(), IllegalSequence> {
         turn.usage = record.transcript.turn_usage();
     }
     Ok(())
+}
+
+/// Returns what the event's tokens cost in US dollars, as far as the price of its model is known. A
+/// compaction is billed like the newest request or, before the first one, like the first model.
+fn spent(record: &LoopRecord, event: &Event) -> f64 {
+    let usage = match &event.kind {
+        EventKind::ModelFailed(failed) => &failed.facts.usage,
+        EventKind::CompactionEnded(ended) => &ended.usage,
+        EventKind::Message(added) => match &added.message {
+            Message::Assistant(message) => &message.usage,
+            Message::User(_) | Message::Extension(_) => return 0.0,
+        },
+        _ => return 0.0,
+    };
+    let attempt = record.turns.last().and_then(|turn| turn.attempts.last());
+    let place = attempt.map_or(0, |attempt| attempt.started.target as usize);
+    let target = record.transcript.surface().models.get(place);
+    target
+        .and_then(|target| target.price)
+        .map_or(0.0, |price| price.cost_usd(usage))
 }
 
 fn start_turn(record: &mut LoopRecord, event: &Event, started: &TurnStarted) {

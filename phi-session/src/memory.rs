@@ -13,7 +13,7 @@ use crate::error::{BadLine, StoreError};
 use crate::fork::{ForkReader, fork_point};
 use crate::import::Import;
 use crate::store::{Listed, SessionReader, SessionWriter, Store, StoredEvent, StoredLine};
-use crate::summary::SessionFilter;
+use crate::summary::{SessionFilter, SessionSummary};
 use crate::summary_fold::SummaryFold;
 use crate::verify::{Verification, verify};
 
@@ -283,6 +283,12 @@ impl Store for MemoryStore {
         Ok(writer(fork, self.insert(fork, lines)?))
     }
 
+    async fn summary(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
+        let log = self.log(session)?;
+        let summary = log.lines().summary.summary(session.clone());
+        Ok(summary)
+    }
+
     async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError> {
         Ok(self.log(session)?.lines().origin.clone())
     }
@@ -307,6 +313,13 @@ impl Store for MemoryStore {
 
     async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.log(session)?.lines().blobs.get(id).cloned())
+    }
+
+    async fn blobs(&self, session: &SessionId) -> Result<Vec<BlobId>, StoreError> {
+        let log = self.log(session)?;
+        let mut ids: Vec<BlobId> = log.lines().blobs.keys().copied().collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError> {

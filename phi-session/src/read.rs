@@ -31,31 +31,31 @@ pub async fn read_events(store: &dyn Store, session: &SessionId) -> Result<Vec<E
 /// Those of [`Store::reader`] and [`SessionReader::events`], and [`StoreError::Illegal`].
 pub async fn load(store: &dyn Store, session: &SessionId) -> Result<SessionRecorder, StoreError> {
     let mut reader = store.reader(session, 1).await?;
-    load_from(reader.as_mut(), session).await
+    let mut recorder = SessionRecorder::new(session.clone());
+    follow(reader.as_mut(), &mut recorder).await?;
+    Ok(recorder)
 }
 
-/// Folds what a reader has left into a recorder.
-pub(crate) async fn load_from(
+/// Folds what a reader has left into a recorder that may hold what was before.
+pub(crate) async fn follow(
     reader: &mut dyn SessionReader,
-    session: &SessionId,
-) -> Result<SessionRecorder, StoreError> {
-    let mut recorder = SessionRecorder::new(session.clone());
+    recorder: &mut SessionRecorder,
+) -> Result<(), StoreError> {
     loop {
         let chunk = reader.events(CHUNK).await?;
         if chunk.is_empty() {
-            return Ok(recorder);
+            return Ok(());
         }
         for StoredEvent {
             position, event, ..
         } in &chunk
         {
-            recorder
-                .record(event)
-                .map_err(|source| StoreError::Illegal {
-                    session: session.clone(),
-                    position: *position,
-                    source,
-                })?;
+            let recorded = recorder.record(event);
+            recorded.map_err(|source| StoreError::Illegal {
+                session: event.session.clone(),
+                position: *position,
+                source,
+            })?;
         }
     }
 }

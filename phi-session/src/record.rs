@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Approval, ApprovalRequested, AssistantMessage, CompactionEnded, Configuration, Continuation,
-    EffectClass, ForkedFrom, LimitKind, LoopId, LoopStarted, LoopStuck, ModelFailed, ModelStarted,
-    Outcome, RawJson, SessionId, SpawnedBy, StopCause, ToolCall, ToolEnding, ToolResult,
-    Transcript, TurnTrigger, Usage, UserMessage,
+    Approval, ApprovalRequested, AssistantMessage, BranchScore, CompactionEnded, Configuration,
+    Continuation, EffectClass, EffectId, ForkedFrom, LimitKind, LoopId, LoopStarted, LoopStuck,
+    ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, StopCause, ToolCall,
+    ToolEnding, ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
 };
 
 use crate::summary::{SessionSummary, Status};
@@ -30,6 +30,8 @@ pub struct Session {
     pub updated_at: Option<DateTime<Utc>>,
     /// When it ended on purpose.
     pub ended_at: Option<DateTime<Utc>>,
+    /// When [`crate::TaskHooks::after_task`] had taken note of that end.
+    pub after_task_at: Option<DateTime<Utc>>,
     /// Its loops in the order in which they began.
     pub loops: Vec<LoopRecord>,
     /// Its groups of branches in the order in which they began.
@@ -52,6 +54,7 @@ impl Session {
             created_at: None,
             updated_at: None,
             ended_at: None,
+            after_task_at: None,
             loops: Vec::new(),
             groups: Vec::new(),
             recoveries: Vec::new(),
@@ -77,6 +80,18 @@ impl Session {
             usage.add(&record.usage());
         }
         usage
+    }
+
+    /// Returns the cost of all its loops in US dollars, as far as prices are known.
+    #[must_use]
+    pub fn cost_usd(&self) -> f64 {
+        self.loops.iter().map(|record| record.cost_usd).sum()
+    }
+
+    /// Iterates over the sessions of its sub-agents with the calls that they worked for. The other
+    /// side is the `spawned_by` of each of them.
+    pub fn children(&self) -> impl Iterator<Item = (EffectId, &SessionId)> {
+        self.loops.iter().flat_map(LoopRecord::children)
     }
 
     /// Returns how many turns its loops have.
@@ -121,6 +136,8 @@ impl Session {
             status: self.status(),
             usage: self.usage(),
             agent: self.agent.clone(),
+            spawned_by: self.spawned_by.clone(),
+            ended_at: self.ended_at,
         }
     }
 }
@@ -149,6 +166,9 @@ pub struct LoopRecord {
     pub compactions: Vec<Compaction>,
     /// What it was warned of and told.
     pub notices: Vec<Notice>,
+    /// What all its attempts cost in US dollars, failed ones and compactions included, as far as
+    /// prices are known.
+    pub cost_usd: f64,
     /// The conversation after its newest event.
     pub transcript: Transcript,
     /// The `seq` of its newest event.
@@ -166,6 +186,18 @@ impl LoopRecord {
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.transcript.usage()
+    }
+
+    /// Iterates over the sessions of its sub-agents with the calls that they worked for.
+    pub fn children(&self) -> impl Iterator<Item = (EffectId, &SessionId)> {
+        let calls = self.turns.iter().flat_map(|turn| &turn.calls);
+        calls.filter_map(|call| {
+            let effect = EffectId {
+                loop_id: self.id.clone(),
+                seq: call.run.as_ref()?.seq,
+            };
+            Some((effect, call.end.as_ref()?.child.as_ref()?))
+        })
     }
 
     /// Returns the policy that it runs under.
@@ -315,7 +347,7 @@ pub enum NoticeKind {
 }
 
 /// Several configurations that ran from one history.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct BranchGroup {
     /// The loops, in the order of their configurations.
     pub loops: Vec<LoopId>,
@@ -327,6 +359,10 @@ pub struct BranchGroup {
     pub winner: Option<LoopId>,
     /// The strategy that chose.
     pub strategy: Option<String>,
+    /// How the strategy rated the loops, as far as it did.
+    pub scores: Vec<BranchScore>,
+    /// Tokens that the choice took; `None` is not reported. They are no part of any loop's.
+    pub usage: Option<Usage>,
 }
 
 /// What an opener of the log put right.

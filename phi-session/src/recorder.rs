@@ -11,6 +11,7 @@ use phi_types::{
 use crate::error::SeqGap;
 use crate::loop_fold;
 use crate::record::{BranchGroup, LoopRecord, Recovery, Session};
+use crate::recorded;
 
 /// Folds the events of a session into its record, as they come.
 ///
@@ -23,6 +24,8 @@ pub struct SessionRecorder {
     index: HashMap<LoopId, usize>,
     /// The loop of the event before, which is most often that of the next one.
     newest: Option<usize>,
+    /// The loops that have ended and were not drained, in the order of their ends.
+    ended: Vec<usize>,
 }
 
 /// What an event did to the record.
@@ -97,6 +100,7 @@ impl SessionRecorder {
             session_seq: 0,
             index: HashMap::new(),
             newest: None,
+            ended: Vec::new(),
         }
     }
 
@@ -141,6 +145,9 @@ impl SessionRecorder {
                     .get_mut(at)
                     .ok_or(IllegalSequence::LoopStart)?;
                 loop_fold::apply(record, event)?;
+                if record.outcome.is_some() {
+                    self.ended.push(at);
+                }
             }
         }
         self.session.created_at.get_or_insert(event.at);
@@ -165,6 +172,16 @@ impl SessionRecorder {
     #[must_use]
     pub fn session_seq(&self) -> u64 {
         self.session_seq
+    }
+
+    /// Returns the loops that have ended since it was last asked, in the order of their ends: each
+    /// loop once. The session keeps them, so that it goes on as one.
+    ///
+    /// A recorder that was loaded returns those of the whole log first.
+    pub fn drain(&mut self) -> Vec<LoopRecord> {
+        let ended = std::mem::take(&mut self.ended);
+        let records = ended.iter().filter_map(|at| self.session.loops.get(*at));
+        records.cloned().collect()
     }
 
     /// Ends the recording.
@@ -200,6 +217,7 @@ impl SessionRecorder {
             waiting_input: Vec::new(),
             compactions: Vec::new(),
             notices: Vec::new(),
+            cost_usd: 0.0,
             transcript,
             seq: event.seq,
         });
@@ -220,7 +238,13 @@ impl SessionRecorder {
     fn apply_to_session(&mut self, event: &Event) -> Result<(), IllegalSequence> {
         match &event.kind {
             EventKind::SessionStarted(started) => self.start_session(started, event)?,
-            EventKind::SessionEnded(_) => self.session.ended_at = Some(event.at),
+            EventKind::SessionEnded(_) => {
+                self.session.ended_at = Some(event.at);
+                self.session.after_task_at = None;
+            }
+            EventKind::Extension(fact) if recorded::is_after_task(fact) => {
+                self.session.after_task_at = Some(event.at);
+            }
             EventKind::Recovered(Recovered::TornTail { bytes, moved_to }) => {
                 let (bytes, moved_to) = (*bytes, moved_to.clone());
                 self.session.recoveries.push(Recovery {
@@ -236,11 +260,15 @@ impl SessionRecorder {
                 loops,
                 winner,
                 strategy,
+                scores,
+                usage,
             }) => {
                 let group = self.group(loops);
                 group.selected_at = Some(event.at);
                 group.winner.clone_from(winner);
                 group.strategy = Some(strategy.clone());
+                group.scores.clone_from(scores);
+                group.usage = *usage;
             }
             EventKind::Extension(_) | EventKind::Unknown(_) => {}
             _ => {
@@ -272,6 +300,7 @@ impl SessionRecorder {
         if is_fork {
             self.session.created_at = None;
             self.session.ended_at = None;
+            self.session.after_task_at = None;
         }
         self.session.agent.clone_from(&started.agent);
         self.session.spawned_by.clone_from(&started.spawned_by);
@@ -291,6 +320,8 @@ impl SessionRecorder {
                     selected_at: None,
                     winner: None,
                     strategy: None,
+                    scores: Vec::new(),
+                    usage: None,
                 });
                 groups.len() - 1
             });

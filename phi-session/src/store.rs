@@ -94,6 +94,13 @@ pub trait Store: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<Arc<dyn SessionWriter>, StoreError>;
 
+    /// Returns what a list shows of one session, without reading its log again: what is kept beside
+    /// the log is brought up to date, and its place is checked against the chain of the log.
+    ///
+    /// # Errors
+    /// Those of [`Store::reader`] and of [`SessionReader::events`].
+    async fn summary(&self, session: &SessionId) -> Result<SessionSummary, StoreError>;
+
     /// Returns where a session was forked from.
     ///
     /// # Errors
@@ -117,6 +124,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What the store met.
     async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Returns the names of the long strings that are kept beside the log, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`], and what the store met.
+    async fn blobs(&self, session: &SessionId) -> Result<Vec<BlobId>, StoreError>;
 
     /// Reads everything of a session and reports what is wrong; [`crate::verify`] does most of it.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{Outcome, SessionId, Usage};
+use phi_types::{Outcome, SessionId, SpawnedBy, Usage};
 use serde::{Deserialize, Serialize};
 
 /// Where a session or a loop stands.
@@ -61,6 +61,7 @@ impl Status {
 /// What a list of sessions shows of one; as JSON it is a line of `phi sessions list --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionSummary {
+    // Wide: a line of a list, and no two of its facts belong closer together.
     /// The session.
     pub id: SessionId,
     /// The time of its first event.
@@ -78,6 +79,12 @@ pub struct SessionSummary {
     /// The agent that it belongs to; not part of the JSON.
     #[serde(skip)]
     pub agent: Option<Arc<str>>,
+    /// The call that spawned it, where it is a sub-agent's; not part of the JSON.
+    #[serde(skip)]
+    pub spawned_by: Option<SpawnedBy>,
+    /// When it ended on purpose; not part of the JSON.
+    #[serde(skip)]
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// Which sessions a list holds; the default is all of them.
@@ -85,6 +92,8 @@ pub struct SessionSummary {
 pub struct SessionFilter {
     /// Only sessions of this agent.
     pub agent: Option<Arc<str>>,
+    /// Only sessions that calls of this session have spawned.
+    pub spawned_by: Option<SessionId>,
     /// Only sessions with this status.
     pub status: Option<Status>,
     /// Only sessions whose newest event is at this time or later.
@@ -104,6 +113,10 @@ impl SessionFilter {
         self.agent
             .as_ref()
             .is_none_or(|agent| summary.agent.as_ref() == Some(agent))
+            && self.spawned_by.as_ref().is_none_or(|parent| {
+                let spawned = summary.spawned_by.as_ref();
+                spawned.is_some_and(|spawned| spawned.session == *parent)
+            })
             && self.status.is_none_or(|status| summary.status == status)
             && self
                 .updated_since

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{Event, EventKind, LoopId, Message, SessionId, Usage};
+use phi_types::{Event, EventKind, LoopId, Message, SessionId, SpawnedBy, Usage};
 use serde::{Deserialize, Serialize};
 
 use crate::summary::{SessionSummary, Status};
@@ -14,7 +14,10 @@ use crate::summary::{SessionSummary, Status};
 /// are a sequence that phi writes, only the whole record says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SummaryFold {
+    // Wide: what a list shows, and no two of its facts belong closer together.
     agent: Option<Arc<str>>,
+    spawned_by: Option<SpawnedBy>,
+    ended_at: Option<DateTime<Utc>>,
     created_at: Option<DateTime<Utc>>,
     updated_at: Option<DateTime<Utc>>,
     turns: u64,
@@ -40,10 +43,13 @@ impl SummaryFold {
         match &event.kind {
             EventKind::SessionStarted(started) => {
                 self.agent.clone_from(&started.agent);
+                self.spawned_by.clone_from(&started.spawned_by);
+                self.ended_at = None;
                 if started.forked_from.is_some() {
                     self.created_at = Some(event.at);
                 }
             }
+            EventKind::SessionEnded(_) => self.ended_at = Some(event.at),
             EventKind::BranchesStarted(started) => drop(self.group(&started.loops)),
             EventKind::BranchSelected(selected) => {
                 let winner = selected.winner.clone();
@@ -87,6 +93,8 @@ impl SummaryFold {
             status: self.status(),
             usage: self.usage,
             agent: self.agent.clone(),
+            spawned_by: self.spawned_by.clone(),
+            ended_at: self.ended_at,
         }
     }
 

@@ -1,7 +1,11 @@
 //! The integrity check: everything of a session is read, and what is wrong is reported.
 
+use std::collections::BTreeSet;
+
 use phi_types::{ForkedFrom, SessionId};
 
+use crate::blob::{self, BlobId};
+use crate::chain::content_of;
 use crate::error::StoreError;
 use crate::recorder::SessionRecorder;
 use crate::store::Store;
@@ -25,6 +29,9 @@ pub struct Verification {
     /// How many bytes after them are a write that was cut off and never acknowledged. They are moved
     /// aside when the session is next opened for writing.
     pub torn_bytes: u64,
+    /// The long strings beside the log that no line of it names: the rest of writes that failed. They
+    /// do no harm, and go when the session is deleted. They are told where nothing is wrong.
+    pub unnamed_blobs: Vec<BlobId>,
     /// The first thing that is wrong; nothing after it was checked.
     pub fault: Option<StoreError>,
 }
@@ -52,6 +59,7 @@ pub async fn verify(store: &dyn Store, session: &SessionId) -> Result<Verificati
         checksum: 0,
         loops: 0,
         torn_bytes: 0,
+        unnamed_blobs: Vec::new(),
         fault: None,
     };
     let reader = match store.forked_from(session).await {
@@ -94,7 +102,31 @@ pub async fn verify(store: &dyn Store, session: &SessionId) -> Result<Verificati
     }
     found.loops = recorder.session().loops.len() as u64;
     found.torn_bytes = reader.tail_bytes();
+    if found.is_sound() {
+        found.unnamed_blobs = unnamed_blobs(store, &found).await?;
+    }
     Ok(found)
+}
+
+/// Finds the blobs of a sound session that none of its own lines names.
+async fn unnamed_blobs(store: &dyn Store, sound: &Verification) -> Result<Vec<BlobId>, StoreError> {
+    let mut unnamed: BTreeSet<BlobId> = store.blobs(&sound.session).await?.into_iter().collect();
+    let shared = sound.forked_from.as_ref();
+    let first = shared.map_or(1, |origin| origin.position + 1);
+    let mut reader = store.reader(&sound.session, first).await?;
+    while !unnamed.is_empty() {
+        let lines = reader.lines(CHUNK).await?;
+        if lines.is_empty() {
+            break;
+        }
+        for line in lines {
+            let named = blob::names(content_of(line.text.as_bytes())).unwrap_or_default();
+            for id in named {
+                unnamed.remove(&id);
+            }
+        }
+    }
+    Ok(unnamed.into_iter().collect())
 }
 
 /// Says whether an error tells of the log and not of the way to it.

@@ -86,6 +86,21 @@ pub struct BranchSelected {
     pub winner: Option<LoopId>,
     /// The strategy that chose.
     pub strategy: String,
+    /// How the strategy rated the loops, as far as it did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scores: Vec<BranchScore>,
+    /// Tokens that the choice took; `None` is not reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// How a strategy rated a branch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BranchScore {
+    /// The loop.
+    pub loop_id: LoopId,
+    /// The score, higher is better; `None` where it is no finite number, which JSON cannot hold.
+    pub score: Option<f64>,
 }
 
 /// A loop began.

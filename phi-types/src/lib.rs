@@ -49,12 +49,12 @@ pub use delta::{
 pub use error::{JournalError, ProviderError, ProviderErrorKind};
 pub use event::{Event, EventKind, FORMAT};
 pub use facts::{
-    Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchSelected, BranchesStarted,
-    CacheBroken, CompactionBlock, CompactionEnded, CompactionStarted, Continuation, Extension,
-    ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, MessageQueued,
-    ModelFailed, ModelStarted, PrunedResult, Queue, Recovered, RequestPart, SessionEnded,
-    SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolStarted,
-    TurnEnded, TurnStarted, TurnTrigger,
+    Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchScore, BranchSelected,
+    BranchesStarted, CacheBroken, CompactionBlock, CompactionEnded, CompactionStarted,
+    Continuation, Extension, ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck,
+    MessageAdded, MessageQueued, ModelFailed, ModelStarted, PrunedResult, Queue, Recovered,
+    RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged,
+    ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};

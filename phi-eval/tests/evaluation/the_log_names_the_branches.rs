@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::support::{At, branch, evaluation, model, soon};
-use phi_eval::First;
+use async_trait::async_trait;
+use phi_eval::{Candidate, EvaluationStrategy, First, Rating, StrategyError};
 use phi_loop::replay;
 use phi_testkit::{ManualClock, MemoryJournal, Reply};
 use phi_types::{
     BranchSelected, BranchesStarted, Continuation, Event, EventKind, LoopId, SessionId, Transcript,
+    Usage,
 };
 
 #[tokio::test(start_paused = true)]
@@ -33,8 +35,52 @@ async fn both_events_are_facts_of_the_session() {
         loops: loops.to_vec(),
         winner: Some(loops[0].clone()),
         strategy: "first".to_owned(),
+        scores: Vec::new(),
+        usage: None,
     });
     assert_eq!(evaluated.event(3, at), event(3, selected));
+}
+
+/// Takes the candidate that it rates best, and cannot rate the last one.
+struct Judge;
+
+#[async_trait]
+impl EvaluationStrategy for Judge {
+    fn name(&self) -> &'static str {
+        "judge"
+    }
+
+    async fn choose(&self, candidates: &[Candidate<'_>]) -> Result<usize, StrategyError> {
+        Ok(self.rate(candidates).await?.choice)
+    }
+
+    async fn rate(&self, _candidates: &[Candidate<'_>]) -> Result<Rating, StrategyError> {
+        Ok(Rating {
+            choice: 1,
+            scores: vec![0.25, 0.75, f64::NAN],
+            usage: Some(Usage {
+                input_tokens: Some(7),
+                ..Usage::default()
+            }),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_choice_names_its_scores_and_what_it_took() {
+    let branches = ["a", "b", "c"].map(|it| branch(it, model([Reply::text(it)])));
+    let evaluated = soon(evaluation(branches.to_vec()).run(&Judge)).await;
+    let event = evaluated.event(1, ManualClock::default().now());
+    let EventKind::BranchSelected(selected) = &event.kind else {
+        panic!("another kind")
+    };
+    let scores: Vec<Option<f64>> = selected.scores.iter().map(|it| it.score).collect();
+    assert_eq!(scores, [Some(0.25), Some(0.75), None]);
+    assert_eq!(
+        selected.scores[1].loop_id,
+        evaluated.winner().unwrap().unwrap().loop_id
+    );
+    assert_eq!(selected.usage.unwrap().input_tokens, Some(7));
 }
 
 #[tokio::test(start_paused = true)]

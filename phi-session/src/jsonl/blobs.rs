@@ -24,6 +24,20 @@ impl Blobs {
         Self(session_folder.join(BLOBS))
     }
 
+    /// Lists the blobs in order; what has another name is none.
+    pub(super) fn list(&self) -> Result<Vec<BlobId>, StoreError> {
+        if !is_folder(&self.0)? {
+            return Ok(Vec::new());
+        }
+        let mut ids: Vec<BlobId> = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(io_error("list", &self.0))? {
+            let name = entry.map_err(io_error("list", &self.0))?.file_name();
+            ids.extend(name.to_str().and_then(|name| name.parse::<BlobId>().ok()));
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
     /// Reads a blob.
     pub(super) fn read(&self, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.0.join(id.to_string());

@@ -23,7 +23,7 @@ const FILE: &str = "summary";
 /// The largest one that is read, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
 /// The version of what is kept; another one is made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What is kept: a fold, and the place in the log up to which it was folded.
 #[derive(Debug, Serialize, Deserialize)]

@@ -117,11 +117,6 @@ impl JsonlStore {
         self.root.join(session.as_str())
     }
 
-    async fn summarise(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
-        let origin = open::forked_from(&self.folder(session), session)?;
-        cache::summary(self, session, origin).await
-    }
-
     /// Keeps others from forking and deleting sessions while it is held.
     fn family_lock(&self) -> Result<std::fs::File, StoreError> {
         make_folder(&self.root)?;
@@ -193,7 +188,7 @@ impl Store for JsonlStore {
             if filter.after.as_ref().is_some_and(|after| session <= *after) {
                 continue;
             }
-            let summary = self.summarise(&session).await;
+            let summary = self.summary(&session).await;
             match &summary {
                 Ok(summary) if !filter.accepts(summary) => {}
                 // It was deleted meanwhile, or its creation has just begun.
@@ -235,6 +230,11 @@ impl Store for JsonlStore {
         Ok(Arc::new(created?))
     }
 
+    async fn summary(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
+        let origin = open::forked_from(&self.folder(session), session)?;
+        cache::summary(self, session, origin).await
+    }
+
     async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError> {
         open::forked_from(&self.folder(session), session)
     }
@@ -245,6 +245,11 @@ impl Store for JsonlStore {
 
     async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         Blobs::new(&self.folder(session)).read(id)
+    }
+
+    async fn blobs(&self, session: &SessionId) -> Result<Vec<BlobId>, StoreError> {
+        open::forked_from(&self.folder(session), session)?;
+        Blobs::new(&self.folder(session)).list()
     }
 
     async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError> {

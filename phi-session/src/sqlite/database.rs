@@ -377,6 +377,16 @@ impl Database {
         self.done("read", read)
     }
 
+    /// Lists the blobs of a session in order.
+    pub(super) fn blobs(&self, key: i64) -> Result<Vec<BlobId>, StoreError> {
+        let listed: Done<Vec<String>> = self
+            .connection
+            .prepare_cached("SELECT sha256 FROM blobs WHERE session = ?1 ORDER BY sha256")
+            .and_then(|mut statement| statement.query_map([key], |row| row.get(0))?.collect());
+        let listed = self.done("read", listed)?.into_iter();
+        Ok(listed.filter_map(|id| id.parse().ok()).collect())
+    }
+
     /// Returns what was kept for lists, and the position up to which it was folded.
     pub(super) fn kept_summary(&self, key: i64) -> Result<Option<(SummaryFold, u64)>, StoreError> {
         let kept = self

@@ -243,6 +243,11 @@ impl Store for SqliteStore {
         self.begin(chain, Some(&origin), &point.started)
     }
 
+    async fn summary(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
+        let (database, _) = self.database(session)?;
+        self.summarise(&database, session)
+    }
+
     async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError> {
         Ok(self.database(session)?.1.origin)
     }
@@ -278,6 +283,11 @@ impl Store for SqliteStore {
     async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         let (database, row) = self.database(session)?;
         database.blob(row.key, id)
+    }
+
+    async fn blobs(&self, session: &SessionId) -> Result<Vec<BlobId>, StoreError> {
+        let (database, row) = self.database(session)?;
+        database.blobs(row.key)
     }
 
     async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError> {

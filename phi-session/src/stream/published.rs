@@ -10,7 +10,7 @@ use super::hub::{Hub, Topic};
 use crate::blob::BlobId;
 use crate::error::StoreError;
 use crate::store::{Listed, SessionReader, SessionWriter, Store};
-use crate::summary::SessionFilter;
+use crate::summary::{SessionFilter, SessionSummary};
 use crate::verify::Verification;
 
 /// How often other facts may come before one.
@@ -127,6 +127,10 @@ impl Store for PublishedStore {
         self.publish(writer, appended).await
     }
 
+    async fn summary(&self, session: &SessionId) -> Result<SessionSummary, StoreError> {
+        self.store.summary(session).await
+    }
+
     async fn forked_from(&self, session: &SessionId) -> Result<Option<ForkedFrom>, StoreError> {
         self.store.forked_from(session).await
     }
@@ -137,6 +141,10 @@ impl Store for PublishedStore {
 
     async fn blob(&self, session: &SessionId, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.blob(session, id).await
+    }
+
+    async fn blobs(&self, session: &SessionId) -> Result<Vec<BlobId>, StoreError> {
+        self.store.blobs(session).await
     }
 
     async fn verify(&self, session: &SessionId) -> Result<Verification, StoreError> {

@@ -380,6 +380,8 @@ fn branches(script: &mut Script) {
         loops,
         winner,
         strategy,
+        scores: Vec::new(),
+        usage: None,
     }));
 }
 
