@@ -1,9 +1,11 @@
 //! The async driver: it does what the machine asks, and nothing of its own accord.
 
 mod compaction;
+mod counter;
 mod handle;
 mod hooks;
 mod in_flight;
+mod others;
 mod parts;
 mod progress;
 mod run;

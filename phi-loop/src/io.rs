@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use phi_types::{
-    Approval, Calibration, CompactionBlock, Delta, EffectId, Event, History, Live, LoopId,
+    Approval, CompactionBlock, CountedTokens, Delta, EffectId, Event, History, Live, LoopId,
     ModelPatch, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId, Surface,
-    SurfaceChanged, Target, ToolCall, ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
+    SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress, ToolResult, Usage,
+    UserMessage,
 };
+
+use crate::counting::Counting;
 
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -143,18 +146,38 @@ pub struct Compact {
     /// What the next request shall not exceed, so that a while passes before the next compaction:
     /// half of what it must not exceed.
     pub budget_tokens: u64,
-    /// Tokens of everything besides the view, as [`phi_types::EstimatedTokens`] counts them.
+    /// What the next request exceeds; `None` after an overflow.
+    pub threshold_tokens: Option<u64>,
+    /// How tokens are counted.
+    pub counting: Counting,
+    /// Tokens of everything besides the view, counted in this way and before any correction.
     pub surface_tokens: u64,
-    /// What reports say about such counts.
-    pub calibration: Calibration,
 }
 
 impl Compact {
-    /// Estimates the tokens of the next request with another view.
+    /// Counts from now on with an exact counter.
+    #[must_use]
+    pub fn counted_by(self, counter: Arc<dyn TokenCounter>) -> Self {
+        let surface_tokens = counter.surface(&self.surface);
+        let exact = Self {
+            counting: Counting::Exact(counter),
+            surface_tokens,
+            ..self
+        };
+        // Half of the request, which may be less than it was estimated to be.
+        let half = exact.tokens_of(&exact.view) / 2;
+        Self {
+            budget_tokens: exact.budget_tokens.min(half),
+            ..exact
+        }
+    }
+
+    /// Counts the tokens of the next request with another view: an estimate, corrected by what was
+    /// reported, or what an exact counter counts.
     #[must_use]
     pub fn tokens_of(&self, view: &History) -> u64 {
-        self.calibration
-            .tokens(self.surface_tokens + view.estimated_tokens())
+        self.counting
+            .tokens(self.surface_tokens + self.counting.view(view))
     }
 
     /// Says whether the next request would be small enough to be sent: smaller than it is now, and
@@ -162,7 +185,7 @@ impl Compact {
     #[must_use]
     pub fn fits(&self, view: &History) -> bool {
         let tokens = self.tokens_of(view);
-        view.estimated_tokens() < self.view.estimated_tokens()
+        self.counting.view(view) < self.counting.view(&self.view)
             && self.window_tokens.is_none_or(|window| tokens <= window)
     }
 }
@@ -174,13 +197,16 @@ pub struct Compacted {
     pub pruned: Vec<PrunedResult>,
     /// Entries that something shorter stands for.
     pub block: Option<CompactionBlock>,
+    /// What an exact counter counted, where there is one. Nothing but a count says that the view need
+    /// not be made smaller.
+    pub counted: Option<CountedTokens>,
 }
 
 impl From<CompactionBlock> for Compacted {
     fn from(block: CompactionBlock) -> Self {
         Self {
-            pruned: Vec::new(),
             block: Some(block),
+            ..Self::default()
         }
     }
 }

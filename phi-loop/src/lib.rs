@@ -22,6 +22,7 @@
 //! ```
 
 mod calls;
+mod counting;
 mod digest;
 #[cfg(feature = "driver")]
 mod driver;
@@ -33,6 +34,7 @@ mod retry;
 mod state;
 mod step;
 
+pub use counting::Counting;
 #[cfg(feature = "driver")]
 pub use driver::{
     Breaker, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle, Finished, Handle,

@@ -232,9 +232,13 @@ impl<'a> Replay<'a> {
         let Some(Effect::Compact(compact)) = outstanding.into_iter().next() else {
             return Err(diverged(Some(event), None, "no compaction is under way"));
         };
-        let (block, pruned) = (ended.block.clone(), ended.pruned.clone());
-        Ok(if block.is_some() || !pruned.is_empty() {
-            Input::Compacted(compact.id, Compacted { pruned, block }, ended.usage)
+        let compacted = Compacted {
+            pruned: ended.pruned.clone(),
+            block: ended.block.clone(),
+            counted: ended.counted.as_deref().copied(),
+        };
+        Ok(if compacted != Compacted::default() {
+            Input::Compacted(compact.id, compacted, ended.usage)
         } else {
             let reason = ended.error.clone().unwrap_or_default();
             Input::CompactionFailed(compact.id, reason, ended.usage)

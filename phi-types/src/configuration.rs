@@ -7,6 +7,7 @@ use crate::id::ConfigurationId;
 /// The policy that a loop runs under, recorded when it starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
+    // Wide: each field is one policy, and none depends on another.
     /// Its name, which stands in the ids of its loops.
     pub id: ConfigurationId,
     /// Where the loop must stop.
@@ -24,6 +25,10 @@ pub struct Configuration {
     /// waits for the overflow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compact_at: Option<CompactAt>,
+    /// Whether an exact counter is at hand. Until the first report or count, it is asked once the
+    /// estimate is a quarter of what must not be exceeded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exact_count: bool,
     /// The points that hooks claim; elsewhere nobody is asked.
     pub points: Vec<Point>,
     /// The seed of everything random: the jitter of retries.
@@ -40,6 +45,7 @@ impl Default for Configuration {
             grace_turn: false,
             compaction: false,
             compact_at: None,
+            exact_count: false,
             points: Vec::new(),
             seed: 0,
         }

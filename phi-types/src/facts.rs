@@ -12,6 +12,7 @@ use crate::json::RawJson;
 use crate::message::{Message, UserMessage};
 use crate::outcome::{LimitKind, Outcome};
 use crate::request::{ModelPatch, Options, Target};
+use crate::tokens::CountedTokens;
 use crate::tool::{EffectClass, ToolCall, ToolEnding, ToolResult, ToolSpec};
 use crate::usage::Usage;
 
@@ -419,8 +420,9 @@ pub struct CompactionStarted {
     pub tokens: Option<u64>,
 }
 
-/// The view was made smaller, or could not be. Without block, pruned results and error, the compaction
-/// was interrupted by the end of its process and starts again. A hook that decides against a
+/// The view was made smaller, or could not be, or an exact count found that it need not be: then there
+/// is a count and nothing else. Without block, pruned results, error and count, the compaction was
+/// interrupted by the end of its process and starts again. A hook that decides against a
 /// compaction leaves an error without a [`CompactionStarted`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CompactionEnded {
@@ -435,9 +437,13 @@ pub struct CompactionEnded {
     pub error: Option<String>,
     /// Entries of the view after.
     pub entries: u64,
-    /// Tokens of the next request after: an estimate, corrected by what was reported.
+    /// Tokens of the next request after: an estimate, corrected by what was reported, or counted
+    /// where there is a count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
+    /// What an exact counter counted; from then on it corrects the estimate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Box<CountedTokens>>,
     /// Tokens that it took.
     pub usage: Usage,
 }

@@ -25,6 +25,7 @@ mod event;
 mod facts;
 mod history;
 mod id;
+mod image;
 mod journal;
 mod json;
 mod live;
@@ -58,6 +59,7 @@ pub use facts::{
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
+pub use image::ImageSize;
 pub use journal::Journal;
 pub use json::RawJson;
 pub use live::{Increment, Live};
@@ -71,7 +73,7 @@ pub use request::{
     ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
 };
 pub use sent::Sent;
-pub use tokens::{Calibration, EstimatedTokens, TokenCounter};
+pub use tokens::{Calibration, CountedTokens, EstimatedTokens, TokenCounter};
 pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,

@@ -84,6 +84,7 @@ mod tests {
     use crate::facts::CompactionEnded;
     use crate::json::RawJson;
     use crate::message::{PartFacts, UserMessage};
+    use crate::tokens::CountedTokens;
     use crate::tool::{Arguments, ToolCall, ToolResult};
 
     fn user(text: &str) -> Entry {
@@ -171,6 +172,10 @@ mod tests {
         assert_eq!(serde_json::to_string(&ended).unwrap(), before);
         ended.pruned = vec![pruned(1, 0, "b")];
         ended.tokens = Some(9);
+        ended.counted = Some(Box::new(CountedTokens {
+            before: 20,
+            after: 9,
+        }));
         let text = serde_json::to_string(&ended).unwrap();
         assert_eq!(
             serde_json::from_str::<CompactionEnded>(&text).unwrap(),

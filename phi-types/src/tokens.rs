@@ -1,6 +1,11 @@
 //! Counting tokens: the port of exact counters, the estimate, and what reports teach about it.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::history::{CallResult, Entry};
+use crate::image::ImageSize;
 use crate::message::{AssistantMessage, AssistantPart, Content};
 use crate::request::Surface;
 
@@ -11,21 +16,33 @@ pub trait TokenCounter: Send + Sync {
     /// Counts a text.
     fn text(&self, text: &str) -> u64;
 
-    /// Counts an image, whose size is not known here; 1,600 unless said otherwise.
+    /// Counts an image: unless said otherwise a token for each 750 pixels, 1,600 at most, and 1,600
+    /// where its size is not known.
     ///
-    /// Anthropic: about `width * height / 750`, at most 1,568 for an image that is not scaled down.
-    fn image(&self) -> u64 {
-        1_600
+    /// Anthropic: about `width * height / 750`; what is larger than about 1.2 million pixels is
+    /// scaled down before it is read.
+    fn image(&self, size: Option<ImageSize>) -> u64 {
+        let pixels = size.map(|size| u64::from(size.width) * u64::from(size.height));
+        pixels.map_or(IMAGE_MAX, |pixels| pixels.div_ceil(750).min(IMAGE_MAX))
     }
 
     /// Counts an entry of a conversation, with what a provider puts around each message.
     fn entry(&self, entry: &Entry) -> u64 {
         match entry {
-            Entry::User(message) => AROUND + content(self, &message.content),
+            Entry::User(message) => AROUND + self.content(&message.content),
             Entry::Assistant(message) => AROUND + answer(self, message),
             Entry::Results(results) => results.iter().map(|it| AROUND + result(self, it)).sum(),
             Entry::Extension(_) => 0,
         }
+    }
+
+    /// Counts what a user says or a tool returns.
+    fn content(&self, content: &[Content]) -> u64 {
+        let each = content.iter().map(|content| match content {
+            Content::Text { text } => self.text(text),
+            Content::Image { source, .. } => self.image(source.size()),
+        });
+        each.sum()
     }
 
     /// Counts the system prompt, the tools and the form of the answer.
@@ -40,16 +57,17 @@ pub trait TokenCounter: Send + Sync {
     }
 }
 
+impl fmt::Debug for dyn TokenCounter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenCounter")
+    }
+}
+
 /// What a provider puts around a message, a call or a tool.
 const AROUND: u64 = 4;
 
-fn content<C: TokenCounter + ?Sized>(counter: &C, content: &[Content]) -> u64 {
-    let each = content.iter().map(|content| match content {
-        Content::Text { text } => counter.text(text),
-        Content::Image { .. } => counter.image(),
-    });
-    each.sum()
-}
+/// The tokens of an image that is scaled down, or may be.
+const IMAGE_MAX: u64 = 1_600;
 
 fn answer<C: TokenCounter + ?Sized>(counter: &C, message: &AssistantMessage) -> u64 {
     let each = message.parts.iter().map(|part| match part {
@@ -64,7 +82,7 @@ fn answer<C: TokenCounter + ?Sized>(counter: &C, message: &AssistantMessage) -> 
 }
 
 fn result<C: TokenCounter + ?Sized>(counter: &C, result: &CallResult) -> u64 {
-    content(counter, &result.result.content)
+    counter.content(&result.result.content)
 }
 
 /// The estimate that needs no tables: four letters of ASCII are a token, and two bytes of anything
@@ -78,6 +96,15 @@ impl TokenCounter for EstimatedTokens {
         let tokens = (text.len() - others).div_ceil(4) + others.div_ceil(2);
         u64::try_from(tokens).unwrap_or(u64::MAX)
     }
+}
+
+/// The tokens of a request as an exact counter counts them, before and after a compaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedTokens {
+    /// Tokens of the request that there would have been.
+    pub before: u64,
+    /// Tokens of the request that there is.
+    pub after: u64,
 }
 
 /// What a report teaches about counts: how many tokens a request was said to have, and how many were
@@ -123,12 +150,30 @@ fn scaled(count: u64, reported: u64, counted: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::ImageSource;
 
     #[test]
     fn letters_and_signs_of_other_scripts_count_differently() {
         for (text, tokens) in [("", 0), ("abcd", 1), ("abcde", 2), ("\u{6f22}\u{5b57}", 3)] {
             assert_eq!(EstimatedTokens.text(text), tokens, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_image_counts_by_its_size_where_that_is_known() {
+        let of = |width, height| EstimatedTokens.image(Some(ImageSize { width, height }));
+        assert_eq!(of(750, 100), 100);
+        assert_eq!(of(1, 1), 1);
+        assert_eq!(of(u32::MAX, u32::MAX), 1_600);
+        assert_eq!(EstimatedTokens.image(None), 1_600);
+        let gif = ImageSource::Base64("R0lGODlhgALgAfc=".to_owned());
+        let content = |source| Content::Image {
+            media_type: "image/gif".to_owned(),
+            source,
+        };
+        let url = ImageSource::Url("https://example.com/a.gif".to_owned());
+        let all = [content(gif), content(url), Content::text("abcd")];
+        assert_eq!(EstimatedTokens.content(&all), 410 + 1_600 + 1);
     }
 
     #[test]

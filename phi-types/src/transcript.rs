@@ -159,6 +159,10 @@ impl Transcript {
                 if ended.block.is_some() || !ended.pruned.is_empty() {
                     self.view = self.view.overlaid(&ended.pruned, ended.block.as_ref())?;
                 }
+                if let Some(counted) = &ended.counted {
+                    let estimated = self.requests.surface_tokens + self.view.estimated_tokens();
+                    self.requests.calibration = Calibration::new(counted.after, estimated);
+                }
                 self.add_usage(&ended.usage);
             }
             // The rest says nothing about the conversation.

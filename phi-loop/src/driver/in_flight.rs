@@ -14,6 +14,7 @@ use futures_util::stream::FuturesUnordered;
 use phi_types::{Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolResult, Usage};
 use tokio::time::{Instant, Sleep};
 
+use crate::driver::counter::counted_subject;
 use crate::driver::hooks::HookContext;
 use crate::driver::parts::Driver;
 use crate::driver::progress::Progress;
@@ -120,12 +121,9 @@ impl InFlight {
         id: DecisionId,
         subject: Subject,
     ) {
-        let decision = decide(
-            Arc::clone(&driver.hooks),
-            context,
-            subject,
-            driver.hook_timeout,
-        );
+        let hooks = Arc::clone(&driver.hooks);
+        let subject = counted_subject(subject, driver.counter.clone());
+        let decision = decide(hooks, context, subject, driver.hook_timeout);
         self.decisions
             .push(Box::pin(async move { (id, decision.await) }));
     }
@@ -138,7 +136,8 @@ impl InFlight {
             return Some(Input::CompactionFailed(compact.id, reason, usage));
         };
         let id = compact.id.clone();
-        let work = work::compact(Arc::clone(compactor), compact);
+        let (compactor, counter) = (Arc::clone(compactor), driver.counter.clone());
+        let work = work::compact(compactor, compact, counter);
         self.compaction = Some((id, Box::pin(work)));
         None
     }

@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use phi_types::{Journal, Point, Provider, Surface, Target, Tool, ToolSpec, UserMessage};
+use phi_types::{
+    Journal, Point, Provider, Surface, Target, TokenCounter, Tool, ToolSpec, UserMessage,
+};
 use tokio::time::Instant;
 
 use crate::driver::compaction::Compactor;
+use crate::driver::counter::CachedCounter;
 use crate::driver::hooks::Hooks;
 use crate::driver::run::Run;
 use crate::io::{Input, Rejected};
@@ -25,6 +28,7 @@ pub struct Driver {
     /// `None` keeps nothing and costs nothing.
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) compactor: Option<Arc<dyn Compactor>>,
+    pub(crate) counter: Option<Arc<dyn TokenCounter>>,
     pub(crate) hook_timeout: Duration,
     now: Option<DateTime<Utc>>,
 }
@@ -46,6 +50,7 @@ impl Driver {
             hooks: Arc::new(()),
             journal: None,
             compactor: None,
+            counter: None,
             hook_timeout: Duration::from_secs(300),
             now: None,
         }
@@ -82,6 +87,21 @@ impl Driver {
     pub fn compactor(self, compactor: Arc<dyn Compactor>) -> Self {
         Self {
             compactor: Some(compactor),
+            ..self
+        }
+    }
+
+    /// Counts tokens exactly where a view is made smaller, instead of by the calibrated estimate.
+    ///
+    /// A loop goes on deciding by the estimate when a request is too large, which takes no time: the
+    /// estimate is corrected by the newest report of a provider or the newest count. Then the counter
+    /// counts, also early while there was neither: if the request is inside the threshold after all,
+    /// nothing is made smaller. What the compactors keep, what fits and what a compaction reports is
+    /// counted. Each entry is counted once while it is in memory.
+    #[must_use]
+    pub fn counter(self, counter: Arc<dyn TokenCounter>) -> Self {
+        Self {
+            counter: Some(Arc::new(CachedCounter::new(counter))),
             ..self
         }
     }
@@ -128,7 +148,7 @@ impl Driver {
     /// Starts a loop with a prompt.
     ///
     /// What this driver has at hand overrides `start`: its tools, the points of its hooks and whether
-    /// there is a compactor.
+    /// there is a compactor or a counter.
     ///
     /// # Errors
     /// [`Rejected`] for an empty prompt or a surface without a model.
@@ -148,6 +168,7 @@ impl Driver {
         start.surface.tools = self.specs();
         start.configuration.points = self.points();
         start.configuration.compaction = self.compactor.is_some();
+        start.configuration.exact_count = self.counter.is_some();
         let mut run = Run::new(self.clone(), Machine::new(start));
         run.input(first)?;
         Ok(run)

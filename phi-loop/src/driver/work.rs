@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use phi_types::{
-    AssistantMessage, CompactionEnded, EventKind, LoopEnded, Message, ModelFailed, Point,
-    SessionId, Tool, ToolContext, ToolEnded, ToolEnding, ToolResult, TurnEnded, Usage,
+    AssistantMessage, CompactionEnded, CountedTokens, EventKind, History, LoopEnded, Message,
+    ModelFailed, Point, SessionId, TokenCounter, Tool, ToolContext, ToolEnded, ToolEnding,
+    ToolResult, TurnEnded, Usage,
 };
 
-use crate::driver::compaction::Compactor;
+use crate::counting::Counting;
+use crate::driver::compaction::{CompactionFailed, Compactor};
+use crate::driver::counter::counted;
 use crate::driver::hooks::{
     CompactionDecision, HookContext, HookError, Hooks, ModelDecision, ToolDecision,
 };
 use crate::driver::progress::Progress;
-use crate::io::{Compact, Input, RunTool, Subject, ToolReport, Verdict};
+use crate::io::{Compact, Compacted, Input, RunTool, Subject, ToolReport, Verdict};
 
 /// Runs one call: arguments that the tool refuses end as invalid, a panic ends as failed.
 pub(crate) async fn run_tool(
@@ -51,11 +54,11 @@ pub(crate) async fn run_tool(
 pub(crate) async fn decide(
     hooks: Arc<dyn Hooks>,
     context: HookContext,
-    subject: Subject,
+    subject: impl Future<Output = Subject>,
     timeout: Duration,
 ) -> Verdict {
     let asked = async {
-        match &subject {
+        match &subject.await {
             Subject::Model(request) => Ok(match hooks.before_model(&context, request).await? {
                 ModelDecision::Proceed => Verdict::Proceed,
                 ModelDecision::Patch(patch) => Verdict::Patch(patch),
@@ -86,22 +89,56 @@ pub(crate) async fn decide(
         .unwrap_or_else(|HookError(reason)| Verdict::Fail { reason })
 }
 
-/// Makes the view smaller; whatever goes wrong is a failure that says so.
-pub(crate) async fn compact(compactor: Arc<dyn Compactor>, compact: Compact) -> Input {
-    let work = AssertUnwindSafe(compactor.compact(&compact))
-        .catch_unwind()
-        .await;
-    match work {
-        Ok(Ok((compacted, usage))) => Input::Compacted(compact.id, compacted, usage),
+/// Makes the view smaller, unless an exact count finds it small enough; whatever goes wrong is a
+/// failure that says so.
+pub(crate) async fn compact(
+    compactor: Arc<dyn Compactor>,
+    compact: Compact,
+    counter: Option<Arc<dyn TokenCounter>>,
+) -> Input {
+    let id = compact.id.clone();
+    let work = async {
+        let compact = counted(compact, counter).await;
+        let before = exact(&compact, &compact.view);
+        if let (Some(before), Some(threshold)) = (before, compact.threshold_tokens)
+            && before <= threshold
+        {
+            let counted = Some(CountedTokens {
+                before,
+                after: before,
+            });
+            let compacted = Compacted {
+                counted,
+                ..Compacted::default()
+            };
+            return Ok((compacted, Usage::default()));
+        }
+        let (mut compacted, usage) = compactor.compact(&compact).await?;
+        let (pruned, block) = (&compacted.pruned, compacted.block.as_ref());
+        // A place that the view does not have is found by the machine.
+        compacted.counted = before.and_then(|before| {
+            let view = compact.view.overlaid(pruned, block).ok()?;
+            let after = exact(&compact, &view)?;
+            Some(CountedTokens { before, after })
+        });
+        Ok((compacted, usage))
+    };
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(Ok((compacted, usage))) => Input::Compacted(id, compacted, usage),
         Ok(Err(failed)) => {
+            let failed: CompactionFailed = failed;
             let usage = failed.usage();
-            Input::CompactionFailed(compact.id, failed.to_string(), usage)
+            Input::CompactionFailed(id, failed.to_string(), usage)
         }
         Err(panic) => {
             let reason = format!("the compactor panicked: {}", panic_text(panic.as_ref()));
-            Input::CompactionFailed(compact.id, reason, Usage::default())
+            Input::CompactionFailed(id, reason, Usage::default())
         }
     }
+}
+
+fn exact(compact: &Compact, view: &History) -> Option<u64> {
+    matches!(compact.counting, Counting::Exact(_)).then(|| compact.tokens_of(view))
 }
 
 /// What an observer is told.

@@ -7,6 +7,7 @@ use phi_types::{EffectId, Event, EventKind, ModelPatch, Outcome, Point};
 
 use super::{Attempt, Machine, Pending};
 use crate::calls::{Running, Slot};
+use crate::counting::Counting;
 use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
 use crate::state::{Calling, Phase, Stage};
 use crate::step::{Asked, Step, is_at_once};
@@ -233,8 +234,9 @@ impl Machine {
             surface: transcript.surface().clone(),
             window_tokens: self.state.window_tokens(),
             budget_tokens: self.state.budget_tokens(),
+            threshold_tokens: self.state.exceeded_tokens(),
+            counting: Counting::Estimated(transcript.calibration()),
             surface_tokens: transcript.surface_tokens(),
-            calibration: transcript.calibration(),
         }
     }
 

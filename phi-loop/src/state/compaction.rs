@@ -1,7 +1,8 @@
 //! When the view is made smaller, what may come of it, and what follows.
 
 use phi_types::{
-    CompactAt, CompactionEnded, CompactionStarted, Entry, EventKind, History, LoopError, Usage,
+    Calibration, CompactAt, CompactionEnded, CompactionStarted, CountedTokens, Entry, EventKind,
+    History, LoopError, Usage,
 };
 
 use super::{Calling, Phase, Stage, State};
@@ -20,7 +21,18 @@ impl State {
         self.configuration.compaction
             && !attempts.shrunk
             && self.counts.compactions_failed < FAILURES_MAX
-            && self.exceeds_threshold()
+            && (self.exceeds_threshold() || self.count_due())
+    }
+
+    /// Says whether an exact counter has to be asked because nothing is known of the estimate yet:
+    /// no text is four times as long in tokens as it was counted.
+    fn count_due(&self) -> bool {
+        let counted = self.transcript.calibration() != Calibration::default();
+        if !self.configuration.exact_count || counted {
+            return false;
+        }
+        self.threshold()
+            .is_some_and(|threshold| self.transcript.estimated_tokens() > threshold / 4)
     }
 
     fn exceeds_threshold(&self) -> bool {
@@ -35,6 +47,21 @@ impl State {
                 let part = u128::from(self.window_tokens()?) * u128::from(percent) / 100;
                 u64::try_from(part).ok()
             }
+        }
+    }
+
+    /// Returns the threshold that makes a compaction due; `None` where an overflow does.
+    pub(crate) fn exceeded_tokens(&self) -> Option<u64> {
+        let Phase::Calling(Calling { stage, .. }) = &self.phase else {
+            return None;
+        };
+        match stage {
+            Stage::Overflowed | Stage::Compacting { overflow: true, .. } => None,
+            Stage::Due(_)
+            | Stage::InFlight { .. }
+            | Stage::Compacting { .. }
+            | Stage::GivenUp(_)
+            | Stage::Cut => self.threshold(),
         }
     }
 
@@ -75,13 +102,19 @@ impl State {
             Ok(view) => view,
             Err(why) => return self.compaction_failed(Some(why), usage),
         };
-        let Compacted { pruned, block } = compacted;
+        let tokens = self.tokens_after(&compacted, &view);
+        let Compacted {
+            pruned,
+            block,
+            counted,
+        } = compacted;
         EventKind::CompactionEnded(CompactionEnded {
             block,
             pruned,
             error: None,
             entries: entries(&view),
-            tokens: Some(self.transcript.estimated_tokens_of(&view)),
+            tokens: Some(tokens),
+            counted: counted.map(Box::new),
             usage,
         })
     }
@@ -95,17 +128,39 @@ impl State {
             error,
             entries: entries(self.transcript.view()),
             tokens: Some(self.transcript.estimated_tokens()),
+            counted: None,
             usage,
         })
+    }
+
+    /// Returns what a compaction reports of the next request.
+    fn tokens_after(&self, compacted: &Compacted, view: &History) -> u64 {
+        match compacted.counted {
+            Some(counted) => counted.after,
+            None => self.transcript.estimated_tokens_of(view),
+        }
+    }
+
+    /// Says whether an exact count found the request to be inside the threshold after all.
+    fn is_small_enough(&self, counted: CountedTokens) -> bool {
+        let threshold = self.exceeded_tokens();
+        counted.before == counted.after && threshold.is_some_and(|most| counted.after <= most)
     }
 
     /// A compaction lies inside the view, makes it smaller, parts no call from its result and leaves
     /// what fits the window.
     fn compacted_view(&self, compacted: &Compacted) -> Result<History, String> {
         let view = self.transcript.view();
-        let Compacted { pruned, block } = compacted;
+        let Compacted {
+            pruned,
+            block,
+            counted,
+        } = compacted;
         if pruned.is_empty() && block.is_none() {
-            return Err("nothing was left out".to_owned());
+            return match counted {
+                Some(counted) if self.is_small_enough(*counted) => Ok(view.clone()),
+                Some(_) | None => Err("nothing was left out".to_owned()),
+            };
         }
         if let Some(block) = block {
             let len = entries(view);
@@ -132,10 +187,14 @@ impl State {
         if !matches!(smaller.prefix(1).last(), Some(Entry::User(_))) {
             return Err("the view would not begin with a user message".to_owned());
         }
-        if smaller.estimated_tokens() >= view.estimated_tokens() {
+        let is_smaller = match counted {
+            Some(counted) => counted.after < counted.before,
+            None => smaller.estimated_tokens() < view.estimated_tokens(),
+        };
+        if !is_smaller {
             return Err("what stands for the entries is as long as they were".to_owned());
         }
-        let tokens = self.transcript.estimated_tokens_of(&smaller);
+        let tokens = self.tokens_after(compacted, &smaller);
         match self.window_tokens() {
             Some(window) if tokens > window => Err(format!(
                 "about {tokens} tokens would be left for a window of {window}"
@@ -168,7 +227,11 @@ impl State {
             }
         };
         let done = ended.block.is_some() || !ended.pruned.is_empty();
-        let again = !done && ended.error.is_none();
+        let small_enough = !done && ended.error.is_none() && ended.counted.is_some();
+        if small_enough && overflow {
+            return Err("a request that overflowed is not small enough");
+        }
+        let again = !done && ended.error.is_none() && !small_enough;
         let stage = match &ended.error {
             Some(error) if overflow && !done => Stage::GivenUp(LoopError::Overflow {
                 reason: error.clone(),
@@ -176,7 +239,7 @@ impl State {
             None if overflow && again => Stage::Overflowed,
             Some(_) | None => Stage::Due(None),
         };
-        let helped = done && !self.exceeds_threshold();
+        let helped = (done || small_enough) && !self.exceeds_threshold();
         if !again {
             let failed = &mut self.counts.compactions_failed;
             *failed = if helped { 0 } else { failed.saturating_add(1) };

@@ -2,17 +2,20 @@
 //! the last ask, pins and pairs stay, and nothing is compacted into growth.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use phi_loop::{
-    Breaker, Compact, Compacted, CompactionFailed, Compactor, DropMiddle, InOrder, Keep, Scope,
-    Summarise, TruncateResults,
+    Breaker, Compact, Compacted, CompactionFailed, Compactor, Counting, DropMiddle, InOrder, Keep,
+    Scope, Summarise, TruncateResults,
 };
-use phi_testkit::{Reply, ScriptedProvider, block_on, check_transcript};
+use phi_testkit::{Reply, ScriptedProvider, check_transcript};
 use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, Calibration, CallResult, Content, EffectId, Entry,
-    EstimatedTokens, History, LoopId, Origin, PartFacts, Provider, ProviderError,
-    ProviderErrorKind, RawJson, StopReason, Surface, TextPart, TokenCounter, ToolCall, ToolResult,
-    Usage, UserMessage,
+    Arguments, AssistantMessage, AssistantPart, Calibration, CallResult, Content, Delta, EffectId,
+    Entry, EstimatedTokens, History, Identity, LoopId, Origin, PartFacts, Provider, ProviderError,
+    ProviderErrorKind, RawJson, Request, StopReason, Surface, TextPart, TokenCounter, ToolCall,
+    ToolResult, Usage, UserMessage,
 };
 use proptest::prelude::*;
 
@@ -81,9 +84,16 @@ fn compact(view: &History, window_tokens: Option<u64>, budget_tokens: u64) -> Co
         surface: surface(),
         window_tokens,
         budget_tokens,
+        threshold_tokens: None,
+        counting: Counting::Estimated(Calibration::new(150, 100)),
         surface_tokens: EstimatedTokens.surface(&surface()),
-        calibration: Calibration::new(150, 100),
     }
+}
+
+/// A summary has a timeout, which needs tokio's clock.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().build().unwrap().block_on(future)
 }
 
 fn is_pin(message: &UserMessage) -> bool {
@@ -111,11 +121,6 @@ fn strategy(dice: &mut Dice) -> Box<dyn Compactor> {
         _ => Keep::Loops(usize::try_from(dice.roll(4)).unwrap()),
     };
     let scope = Scope::new().keep(keep).pinned(is_pin);
-    let scope = if dice.one_in(3) {
-        scope.counter(Arc::new(Letters))
-    } else {
-        scope
-    };
     let length = usize::try_from(dice.roll(3_000)).unwrap();
     let fails = dice.one_in(3);
     let model: Arc<dyn Provider> = Arc::new(ScriptedProvider::from_fn(move |_, _| {
@@ -152,10 +157,8 @@ fn kept(before: &Compact, done: &Compacted) -> History {
         .view
         .overlaid(&done.pruned, done.block.as_ref())
         .unwrap();
-    assert!(
-        after.estimated_tokens() < before.view.estimated_tokens(),
-        "{done:?}"
-    );
+    let counted = |view| before.counting.view(view);
+    assert!(counted(&after) < counted(&before.view), "{done:?}");
     assert_eq!(check_transcript(&after), Ok(()));
     let (was, is) = (users(&before.view), users(&after));
     assert_eq!(was.first(), is.first(), "the first task");
@@ -181,6 +184,9 @@ proptest! {
         let window = dice.one_in(2).then(|| budget * 2);
         let strategy = strategy(&mut dice);
         let mut before = compact(&view, window, budget);
+        if dice.one_in(3) {
+            before = before.counted_by(Arc::new(Letters));
+        }
         // Again and again, as a loop would: it ends, because each time less is left.
         for _ in 0..200 {
             match block_on(strategy.compact(&before)) {
@@ -320,4 +326,77 @@ fn a_strategy_that_failed_too_often_rests_and_is_tried_again() {
         resting += usize::from(matches!(failed, CompactionFailed::Resting { failures: 3 }));
     }
     assert_eq!((provider.request_count(), resting), (4, 8));
+}
+
+/// A model that says a word each second and never ends.
+struct Slow;
+
+impl Provider for Slow {
+    fn identity(&self) -> Identity<'_> {
+        Identity {
+            protocol: "slow",
+            provider: "slow",
+        }
+    }
+
+    fn stream(&self, _: Request) -> BoxStream<'static, Result<Delta, ProviderError>> {
+        let usage = Delta::Usage(Usage {
+            input_tokens: Some(70),
+            ..Usage::default()
+        });
+        let words = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(Delta::text(0, "and ")), ()))
+        });
+        stream::iter([Ok(usage)]).chain(words).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_summary_that_takes_too_long_fails_with_what_it_took() {
+    let began = tokio::time::Instant::now();
+    for (strategy, seconds) in [
+        (Summarise::new(Arc::new(Slow), "m", Scope::new()), 120),
+        (
+            Summarise::new(Arc::new(Slow), "m", Scope::new()).timeout(Duration::from_secs(5)),
+            125,
+        ),
+    ] {
+        let failed = strategy.compact(&compact(&fixed(12), None, 500)).await;
+        assert_eq!(began.elapsed().as_secs(), seconds);
+        let Err(CompactionFailed::Model(failed)) = failed else {
+            panic!("{failed:?}")
+        };
+        assert_eq!(failed.error.kind, ProviderErrorKind::Timeout);
+        assert_eq!(failed.usage.input_tokens, Some(70));
+    }
+}
+
+/// A model that always has something to say at once.
+struct Endless;
+
+impl Provider for Endless {
+    fn identity(&self) -> Identity<'_> {
+        Slow.identity()
+    }
+
+    fn stream(&self, _: Request) -> BoxStream<'static, Result<Delta, ProviderError>> {
+        stream::repeat_with(|| Ok(Delta::text(0, ""))).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_summary_that_never_pauses_lets_others_run_and_has_its_timeout_too() {
+    let strategy = Summarise::new(Arc::new(Endless), "m", Scope::new());
+    let compact = compact(&fixed(12), None, 500);
+    let mut summary = strategy.compact(&compact);
+    for _ in 0..10 {
+        assert!((&mut summary).now_or_never().is_none());
+    }
+    tokio::time::advance(Duration::from_secs(121)).await;
+    let failed = summary.await;
+    let Err(CompactionFailed::Model(failed)) = failed else {
+        panic!("{failed:?}")
+    };
+    assert_eq!(failed.error.kind, ProviderErrorKind::Timeout);
 }

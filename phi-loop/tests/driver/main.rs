@@ -17,6 +17,7 @@ mod a_handle_speaks_to_a_run;
 mod a_provider_cannot_break_a_run;
 mod a_run_moves_only_when_it_is_pulled;
 mod a_tool_cannot_break_a_run;
+mod an_exact_counter_is_believed;
 mod an_overflow_is_survived;
 mod gates_fail_closed;
 mod hooks_combine_in_order;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use phi_loop::{Compact, Compacted, Effect, Input, Verdict};
 use phi_types::{
-    CompactAt, CompactionEnded, Configuration, Delta, EventKind, LoopError, Outcome, Point,
-    PrunedResult, StopReason, Target, ToolResult, Usage,
+    CompactAt, CompactionEnded, Configuration, CountedTokens, Delta, EventKind, LoopError, Outcome,
+    Point, PrunedResult, StopReason, Target, ToolResult, Usage,
 };
 
 use crate::facts::{block, check, decisions, on_surface, request};
@@ -69,7 +69,7 @@ fn shorter() -> Compacted {
     }];
     Compacted {
         pruned,
-        block: None,
+        ..Compacted::default()
     }
 }
 
@@ -132,6 +132,91 @@ fn what_grows_parts_nothing_or_does_not_fit_is_refused_and_the_loop_goes_on() {
         assert_eq!(bench.machine.outcome(), Some(&Outcome::Completed {}));
         check(&bench);
     }
+}
+
+fn counted(before: u64, after: u64) -> Option<CountedTokens> {
+    Some(CountedTokens { before, after })
+}
+
+#[test]
+fn an_exact_count_is_what_is_reported_and_corrects_the_estimate() {
+    let mut bench = with_long_result(at(CompactAt::Tokens(200)), None);
+    let compact = compaction(&mut bench);
+    assert_eq!(compact.threshold_tokens, Some(200));
+    let compacted = Compacted {
+        counted: counted(900, 190),
+        ..shorter()
+    };
+    bench.handle(Input::Compacted(compact.id, compacted, Usage::default()));
+    assert_eq!(ended(&bench)[0].tokens, Some(190));
+    assert_eq!(bench.machine.transcript().estimated_tokens(), 190);
+    assert_eq!(request(&bench).view.len(), 3);
+    check(&bench);
+    bench.say("Done.");
+    check(&bench);
+}
+
+#[test]
+fn a_request_that_is_counted_to_be_small_enough_is_sent_as_it_is() {
+    let mut bench = with_long_result(at(CompactAt::Tokens(200)), None);
+    let compact = compaction(&mut bench);
+    let view = compact.view.clone();
+    let compacted = Compacted {
+        counted: counted(150, 150),
+        ..Compacted::default()
+    };
+    bench.handle(Input::Compacted(compact.id, compacted, Usage::default()));
+    let ended = ended(&bench);
+    assert_eq!((&ended[0].error, ended[0].tokens), (&None, Some(150)));
+    assert_eq!(request(&bench).view, view);
+    check(&bench);
+    // The count holds for the next turn too: what is added to it is little.
+    let call = crate::support::calls(&["pure"]);
+    bench.answer(&call);
+    for effect in bench.tools() {
+        bench.end_tool(effect, "ok");
+    }
+    assert_eq!(request(&bench).view.len(), 5);
+    check(&bench);
+}
+
+#[test]
+fn a_count_that_does_not_help_is_refused() {
+    let cases = [
+        (Compacted::default(), (300, 300), "nothing was left out"),
+        (Compacted::default(), (300, 100), "nothing was left out"),
+        (shorter(), (300, 300), "as long as they were"),
+        (shorter(), (u64::MAX, 1_001), "for a window of 1000"),
+    ];
+    for (compacted, (before, after), expected) in cases {
+        let mut bench = with_long_result(at(CompactAt::Tokens(200)), Some(1_000));
+        let compact = compaction(&mut bench);
+        let compacted = Compacted {
+            counted: counted(before, after),
+            ..compacted
+        };
+        bench.handle(Input::Compacted(compact.id, compacted, Usage::default()));
+        let ended = ended(&bench);
+        let error = ended[0].error.clone().unwrap_or_default();
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(ended[0].counted, None);
+        bench.say("Done.");
+        check(&bench);
+    }
+    // After an overflow no count says that the request is small enough.
+    let mut bench = with_long_result(at(CompactAt::Tokens(1_000_000)), None);
+    bench.fail(phi_types::ProviderErrorKind::ContextOverflow);
+    let compact = compaction(&mut bench);
+    assert_eq!(compact.threshold_tokens, None);
+    let compacted = Compacted {
+        counted: counted(1, 1),
+        ..Compacted::default()
+    };
+    bench.handle(Input::Compacted(compact.id, compacted, Usage::default()));
+    let reason = "nothing was left out".to_owned();
+    let error = LoopError::Overflow { reason };
+    assert_eq!(bench.machine.outcome(), Some(&Outcome::Failed { error }));
+    check(&bench);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_loop::{Compacted, Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
 use phi_types::{
-    Approval, CompactAt, Configuration, Delta, EffectClass, EffectId, Entry, Event, EventKind,
-    History, Identity, ModelPatch, Options, Point, ProviderError, ProviderErrorKind, PrunedResult,
-    QueueId, RawJson, SessionId, StopReason, Surface, SurfaceChanged, Target, ToolEnding, ToolKind,
-    ToolResult, ToolSpec, Transcript, Usage, UserMessage,
+    Approval, CompactAt, Configuration, CountedTokens, Delta, EffectClass, EffectId, Entry, Event,
+    EventKind, History, Identity, ModelPatch, Options, Point, ProviderError, ProviderErrorKind,
+    PrunedResult, QueueId, RawJson, SessionId, StopReason, Surface, SurfaceChanged, Target,
+    ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage, UserMessage,
 };
 
 /// A small generator: the same seed gives the same world.
@@ -279,6 +279,7 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         },
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),
+        exact_count: dice.one_in(3),
         compact_at: dice.one_in(2).then(|| CompactAt::Tokens(8 + dice.roll(12))),
         points,
         seed: dice.roll(1_000),
@@ -407,7 +408,20 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
                 let reason = "nothing to leave out".to_owned();
                 return bench.handle(Input::CompactionFailed(compact.id, reason, usage));
             }
-            let compacted = Compacted { pruned, block };
+            let counted = dice.one_in(3).then(|| {
+                let before = dice.roll(2_000);
+                let after = if dice.one_in(3) {
+                    before
+                } else {
+                    dice.roll(2_000)
+                };
+                CountedTokens { before, after }
+            });
+            let compacted = Compacted {
+                pruned,
+                block,
+                counted,
+            };
             bench.handle(Input::Compacted(compact.id, compacted, usage));
         }
         Effect::AskApproval(ask) => {

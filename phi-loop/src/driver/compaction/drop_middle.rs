@@ -25,7 +25,7 @@ impl DropMiddle {
 impl Compactor for DropMiddle {
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed> {
         let entries = compact.view.entries();
-        let note = super::summarise::message_tokens(&self.scope, NOTE);
+        let note = super::summarise::message_tokens(compact, NOTE);
         let middle = self.scope.middle(compact, &entries, note)?;
         let block = middle.replaced_by(NOTE.to_owned());
         Ok((block.into(), Usage::default()))

@@ -43,7 +43,7 @@ impl Compactor for InOrder {
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed> {
         let (mut now, mut usage) = (compact.clone(), Usage::default());
         let mut failed = CompactionFailed::NothingToLeaveOut;
-        let mut best: Option<(Compacted, History)> = None;
+        let mut best: Option<(Compacted, History, u64)> = None;
         let mut pruned = Vec::new();
         for strategy in self.strategies.iter() {
             let done = match strategy.compact(&now).await {
@@ -61,15 +61,16 @@ impl Compactor for InOrder {
                 continue;
             };
             merge(&mut pruned, &done.pruned);
-            let (tokens, small) = (view.estimated_tokens(), now.tokens_of(&view));
-            if best
-                .as_ref()
-                .is_none_or(|(_, best)| tokens < best.estimated_tokens())
-            {
-                let (pruned, block) = (pruned.clone(), done.block.clone());
-                best = Some((Compacted { pruned, block }, view.clone()));
+            let tokens = compact.counting.view(&view);
+            if best.as_ref().is_none_or(|(_, _, best)| tokens < *best) {
+                let compacted = Compacted {
+                    pruned: pruned.clone(),
+                    block: done.block.clone(),
+                    counted: None,
+                };
+                best = Some((compacted, view.clone(), tokens));
             }
-            if small <= compact.budget_tokens {
+            if now.tokens_of(&view) <= compact.budget_tokens {
                 break;
             }
             // A block moves what comes after it, so the next strategy starts without it.
@@ -80,8 +81,8 @@ impl Compactor for InOrder {
             }
         }
         match best {
-            Some((compacted, view)) if compact.fits(&view) => Ok((outside(compacted), usage)),
-            Some((_, view)) => Err(CompactionFailed::CannotFit {
+            Some((compacted, view, _)) if compact.fits(&view) => Ok((outside(compacted), usage)),
+            Some((_, view, _)) => Err(CompactionFailed::CannotFit {
                 tokens: compact.tokens_of(&view),
                 most_tokens: compact.window_tokens.unwrap_or(compact.budget_tokens),
             }),
@@ -99,13 +100,13 @@ fn merge(pruned: &mut Vec<PrunedResult>, later: &[PrunedResult]) {
 }
 
 /// What lies inside the block is gone with it.
-fn outside(compacted: Compacted) -> Compacted {
-    let Compacted { mut pruned, block } = compacted;
-    if let Some(block) = &block {
+fn outside(mut compacted: Compacted) -> Compacted {
+    if let Some(block) = &compacted.block {
         let end = block.first.saturating_add(block.count);
-        pruned.retain(|result| !(block.first..end).contains(&result.entry));
+        let is_inside = |result: &PrunedResult| (block.first..end).contains(&result.entry);
+        compacted.pruned.retain(|result| !is_inside(result));
     }
-    Compacted { pruned, block }
+    compacted
 }
 
 /// The failure that is reported carries what all attempts took.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use phi_types::{CompactionBlock, Content, Entry, EstimatedTokens, TokenCounter, UserMessage};
+use phi_types::{CompactionBlock, Content, Entry, UserMessage};
 
 use super::CompactionFailed;
 use crate::io::Compact;
@@ -29,12 +29,11 @@ pub enum Keep {
 
 type Pinned = Arc<dyn Fn(&UserMessage) -> bool + Send + Sync>;
 
-/// What a compaction may leave out, and how it counts.
+/// What a compaction may leave out.
 #[derive(Clone, Default)]
 pub struct Scope {
     keep: Keep,
     pinned: Option<Pinned>,
-    counter: Option<Arc<dyn TokenCounter>>,
 }
 
 /// The part of a view that is left out.
@@ -69,16 +68,6 @@ impl Scope {
         }
     }
 
-    /// Counts with an exact counter instead of the calibrated estimate. The machine goes on checking
-    /// the outcome with the estimate.
-    #[must_use]
-    pub fn counter(self, counter: Arc<dyn TokenCounter>) -> Self {
-        Self {
-            counter: Some(counter),
-            ..self
-        }
-    }
-
     /// Finds what is left out, where something of so many tokens stands for it.
     pub(super) fn middle<'a>(
         &self,
@@ -95,9 +84,9 @@ impl Scope {
             return Err(CompactionFailed::NothingToLeaveOut);
         };
         let first = task + 1;
-        let counts = self.counts(compact, entries);
+        let counts = compact.counting.entries(&compact.view);
         let all: u64 = counts.iter().sum();
-        let fixed = self.surface(compact) + stand_in_tokens;
+        let fixed = compact.surface_tokens + stand_in_tokens;
         let (oldest, last_end) = self.oldest_kept(entries, &counts);
         if oldest.is_some_and(|oldest| oldest <= first) {
             return Err(CompactionFailed::NothingToLeaveOut);
@@ -120,7 +109,8 @@ impl Scope {
             if parts || !fewer || left_out <= kept_tokens + stand_in_tokens {
                 continue;
             }
-            let tokens = self.calibrated(compact, fixed + all - left_out + kept_tokens);
+            let tokens = fixed + all - left_out + kept_tokens;
+            let tokens = compact.counting.tokens(tokens);
             smallest = Some((end, kept.len(), tokens));
             let enough = match self.keep {
                 Keep::Budget => tokens <= compact.budget_tokens,
@@ -171,35 +161,6 @@ impl Scope {
                 let oldest = nth.and_then(|nth| starts.get(nth)).copied().unwrap_or(0);
                 (Some(oldest), oldest)
             }
-        }
-    }
-
-    /// An exact counter counts every entry; the estimate is known of each.
-    fn counts(&self, compact: &Compact, entries: &[&Entry]) -> Vec<u64> {
-        match &self.counter {
-            Some(counter) => entries.iter().map(|it| counter.entry(it)).collect(),
-            None => compact.view.estimated_tokens_by_entry(),
-        }
-    }
-
-    pub(super) fn text(&self, text: &str) -> u64 {
-        match &self.counter {
-            Some(counter) => counter.text(text),
-            None => EstimatedTokens.text(text),
-        }
-    }
-
-    fn surface(&self, compact: &Compact) -> u64 {
-        match &self.counter {
-            Some(counter) => counter.surface(&compact.surface),
-            None => compact.surface_tokens,
-        }
-    }
-
-    fn calibrated(&self, compact: &Compact, counted: u64) -> u64 {
-        match &self.counter {
-            Some(_) => counted,
-            None => compact.calibration.tokens(counted),
         }
     }
 }

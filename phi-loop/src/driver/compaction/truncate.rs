@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use phi_types::{Content, Entry, EstimatedTokens, PrunedResult, TokenCounter, ToolResult, Usage};
+use phi_types::{Content, Entry, PrunedResult, ToolResult, Usage};
 
 use super::{CompactionFailed, Compactor};
 use crate::io::{Compact, Compacted};
@@ -58,19 +58,21 @@ impl Default for TruncateResults {
 impl Compactor for TruncateResults {
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed> {
         let mut pruned = Vec::new();
-        let mut counted = compact.surface_tokens + compact.view.estimated_tokens();
+        let counting = &compact.counting;
+        let mut counted = compact.surface_tokens + counting.view(&compact.view);
         'entries: for (entry, kept) in (0..).zip(compact.view.entries()) {
             let Entry::Results(results) = kept else {
                 continue;
             };
             for (index, result) in (0..).zip(results.iter()) {
-                if compact.calibration.tokens(counted) <= compact.budget_tokens {
+                if counting.tokens(counted) <= compact.budget_tokens {
                     break 'entries;
                 }
                 let Some(shorter) = self.shorter(&result.result) else {
                     continue;
                 };
-                let (before, after) = (tokens(&result.result), tokens(&shorter));
+                let before = counting.content(&result.result.content);
+                let after = counting.content(&shorter.content);
                 if after < before {
                     counted -= before - after;
                     let result = Arc::new(shorter);
@@ -85,17 +87,12 @@ impl Compactor for TruncateResults {
         if pruned.is_empty() {
             return Err(CompactionFailed::NothingToLeaveOut);
         }
-        let block = None;
-        Ok((Compacted { pruned, block }, Usage::default()))
+        let compacted = Compacted {
+            pruned,
+            ..Compacted::default()
+        };
+        Ok((compacted, Usage::default()))
     }
-}
-
-fn tokens(result: &ToolResult) -> u64 {
-    let each = result.content.iter().map(|content| match content {
-        Content::Text { text } => EstimatedTokens.text(text),
-        Content::Image { .. } => EstimatedTokens.image(),
-    });
-    each.sum()
 }
 
 /// Cuts a text to so many bytes, its note included, at whole characters.
