@@ -8,12 +8,11 @@ use futures_core::stream::BoxStream;
 use futures_util::stream;
 use phi_types::{
     Delta, Entry, History, Identity, Options, Provider, ProviderError, ProviderErrorKind, Request,
-    SessionId, UserMessage,
+    SessionId, TranscriptChecker, TranscriptFault, UserMessage,
 };
 
 use crate::reply::{Reply, Step};
 use crate::timer::{ThreadTimer, Timer};
-use crate::transcript::{Checker, TranscriptFault};
 
 /// The most requests that are kept; older ones are forgotten first.
 const REQUESTS_MAX: usize = 65_536;
@@ -53,7 +52,7 @@ struct Seen {
 #[derive(Default)]
 struct Seat {
     view: History,
-    checker: Checker,
+    checker: TranscriptChecker,
     attempts: HashMap<usize, usize>,
 }
 
@@ -165,7 +164,7 @@ impl Seat {
     fn read(&mut self, view: &History) -> Result<(), TranscriptFault> {
         if !view.prefix(self.view.len()).is_same_path(&self.view) {
             self.view = History::new();
-            self.checker = Checker::default();
+            self.checker = TranscriptChecker::default();
         }
         let mut checker = self.checker.clone();
         let new = view.len() - self.view.len();

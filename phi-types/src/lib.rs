@@ -38,6 +38,7 @@ mod sent;
 mod tokens;
 mod tool;
 mod transcript;
+mod transcript_check;
 mod usage;
 
 pub use assembler::{Assembler, MisplacedDelta};
@@ -79,4 +80,5 @@ pub use tool::{
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,
 };
 pub use transcript::{IllegalEvent, OpenCall, Queued, Transcript};
+pub use transcript_check::{TranscriptChecker, TranscriptFault, check_transcript};
 pub use usage::{Price, Usage};

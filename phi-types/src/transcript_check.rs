@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use phi_types::{
-    AssistantMessage, AssistantPart, CallResult, Content, Entry, History, StopReason, ToolCall,
-    UserMessage,
-};
+use crate::history::{CallResult, Entry, History};
+use crate::message::{AssistantMessage, AssistantPart, Content, StopReason, UserMessage};
+use crate::tool::ToolCall;
 
 /// Says why a real API would refuse a conversation. `entry` counts from 0.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,16 +109,17 @@ pub enum TranscriptFault {
 /// # Errors
 /// The first [`TranscriptFault`].
 pub fn check_transcript(history: &History) -> Result<(), TranscriptFault> {
-    let mut checker = Checker::default();
+    let mut checker = TranscriptChecker::default();
     for entry in history.entries() {
         checker.push(entry)?;
     }
     checker.end()
 }
 
-/// The check, one entry at a time, so that a growing conversation is read once.
+/// The check of [`check_transcript`], one entry at a time, so that a growing conversation is read
+/// once.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Checker {
+pub struct TranscriptChecker {
     next: usize,
     begun: bool,
     /// The newest assistant message and its place, while nothing has followed it.
@@ -127,8 +127,12 @@ pub(crate) struct Checker {
     answers: usize,
 }
 
-impl Checker {
-    pub(crate) fn push(&mut self, entry: &Entry) -> Result<(), TranscriptFault> {
+impl TranscriptChecker {
+    /// Reads the next entry.
+    ///
+    /// # Errors
+    /// The [`TranscriptFault`] that it makes of the conversation; the checker is of no use after it.
+    pub fn push(&mut self, entry: &Entry) -> Result<(), TranscriptFault> {
         let at = self.next;
         match entry {
             Entry::Extension(_) => {}
@@ -160,20 +164,27 @@ impl Checker {
     }
 
     /// Returns how many assistant messages there are.
-    pub(crate) fn answers(&self) -> usize {
+    #[must_use]
+    pub fn answers(&self) -> usize {
         self.answers
     }
 
     /// Checks what only the end shows.
-    pub(crate) fn end(&self) -> Result<(), TranscriptFault> {
+    ///
+    /// # Errors
+    /// A conversation without a message, or with a call that has no result.
+    pub fn end(&self) -> Result<(), TranscriptFault> {
         if !self.begun {
             return Err(TranscriptFault::Empty);
         }
         self.no_open_call()
     }
 
-    /// Checks that the conversation ends with something that a model answers.
-    pub(crate) fn end_of_request(&self) -> Result<(), TranscriptFault> {
+    /// Checks what only the end of a request shows: that something is asked.
+    ///
+    /// # Errors
+    /// As [`TranscriptChecker::end`], and a conversation that ends with an answer.
+    pub fn end_of_request(&self) -> Result<(), TranscriptFault> {
         self.end()?;
         match &self.answer {
             Some((entry, answer)) if answer.stop_reason != StopReason::PauseTurn => {
