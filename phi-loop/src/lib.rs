@@ -4,7 +4,7 @@
 //! itself. Its state is a fold of its events, so a log restores it ([`Machine::restore`]), goes on
 //! after a crash ([`Machine::resume`]) and can be checked ([`replay`]). With the feature `driver`,
 //! a `Driver` does what the machine asks: it calls providers, runs tools, asks hooks and writes
-//! ahead to a journal.
+//! ahead to a journal. With the feature `simulation`, seeded worlds try every promise of the machine.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -31,6 +31,8 @@ mod limits;
 mod machine;
 mod replay;
 mod retry;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod state;
 mod step;
 

@@ -146,6 +146,12 @@ impl Machine {
         Ok(Self::with_state(state, None))
     }
 
+    /// Folds the next event of the log that this machine was restored from.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn fold(&mut self, event: &Event) -> Result<(), IllegalSequence> {
+        self.state.apply(event)
+    }
+
     fn with_state(state: State, start: Option<Box<Start>>) -> Self {
         Self {
             state,

@@ -53,6 +53,7 @@ pub fn replay(before: &Transcript, events: &[Event]) -> Result<Machine, Diverged
     let mut replay = Replay::new(before, events)?;
     while let Some(event) = replay.next() {
         let before = (replay.matched, replay.asked);
+        replay.wait_for_question(event);
         replay.feed(event)?;
         replay.compare()?;
         // A decision is no event: that one is asked for is progress too.
@@ -122,10 +123,7 @@ impl<'a> Replay<'a> {
                             let why = "the machine wrote something else";
                             return Err(diverged(Some(recorded), Some(replayed), why));
                         }
-                        if let EventKind::ToolEnded(ended) = &replayed.kind {
-                            self.deciding_tools
-                                .retain(|(id, _)| id.index != ended.index);
-                        }
+                        self.forget_moot(&replayed.kind);
                         self.matched += 1;
                     }
                 }
@@ -141,6 +139,23 @@ impl<'a> Replay<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A question to the hooks is moot once what it was about has changed.
+    fn forget_moot(&mut self, written: &EventKind) {
+        match written {
+            EventKind::ToolEnded(ended) => {
+                self.deciding_tools
+                    .retain(|(id, _)| id.index != ended.index);
+            }
+            EventKind::Message(_)
+            | EventKind::SurfaceChanged(_)
+            | EventKind::CompactionStarted(_)
+            | EventKind::CompactionEnded(_)
+            | EventKind::ModelStarted(_)
+            | EventKind::TurnEnded(_) => self.deciding_model = None,
+            _ => {}
+        }
     }
 
     /// Feeds what led to an event.
@@ -301,6 +316,10 @@ impl<'a> Replay<'a> {
 
     fn tool_ended(&mut self, ended: &ToolEnded) -> Input {
         if let Some((id, _)) = self.tool_decision(ended.index) {
+            if ended.ending == ToolEnding::Invalid {
+                // The tool went away while the hooks decided.
+                return Input::Decided(id, Verdict::Proceed);
+            }
             let content = ended.result.content.first();
             let reason = match content {
                 Some(Content::Text { text }) => text.clone(),

@@ -284,6 +284,12 @@ impl State {
         ending: ToolEnding,
         text: &str,
     ) -> Step {
+        // No provider accepts an empty text, and a hook or a person may give no reason.
+        let text = if text.is_empty() {
+            "The call was refused."
+        } else {
+            text
+        };
         Step::Emit(EventKind::ToolEnded(ToolEnded {
             index,
             call_id: Arc::clone(&call.id),

@@ -7,7 +7,7 @@ use phi_types::{
     Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind, Live,
     LoopError, LoopStarted, Message, MessageAdded, MessageQueued, ModelPatch, Outcome, Queue,
     QueueId, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
-    TurnStarted, TurnTrigger, Usage, UserMessage,
+    ToolResult, TurnStarted, TurnTrigger, Usage, UserMessage,
 };
 
 use super::Machine;
@@ -158,6 +158,7 @@ impl Machine {
             _ => return Err(Rejected::NotOutstanding(effect.clone())),
         };
         let started = Some(effect.seq);
+        let result = without_empty_texts(result);
         let ended = ToolEnded {
             index,
             call_id,
@@ -397,10 +398,24 @@ pub(crate) fn check_message(message: &UserMessage) -> Result<(), Rejected> {
         Content::Text { text } => text.trim().is_empty(),
         Content::Image { .. } => false,
     };
-    if message.content.iter().all(says_nothing) {
-        return Err(ill_shaped("a message is empty: give it a text or an image"));
+    if message.content.is_empty() || message.content.iter().any(says_nothing) {
+        return Err(ill_shaped(
+            "a message, or a text of it, is empty: give it a text or an image",
+        ));
     }
     Ok(())
+}
+
+/// No provider accepts an empty text; a result without content says the same.
+fn without_empty_texts(mut result: Arc<ToolResult>) -> Arc<ToolResult> {
+    let says_something = |content: &Content| match content {
+        Content::Text { text } => !text.is_empty(),
+        Content::Image { .. } => true,
+    };
+    if !result.content.iter().all(says_something) {
+        Arc::make_mut(&mut result).content.retain(says_something);
+    }
+    result
 }
 
 fn ill_shaped(why: &str) -> Rejected {

@@ -120,8 +120,9 @@ impl Machine {
                     Some(Slot::Asking { request, .. }) => Some(*request),
                     _ => None,
                 };
-                let abort = seq.map(|seq| self.effect_id(seq));
-                self.pending.aborts.extend(abort);
+                if let Some(effect) = seq.map(|seq| self.effect_id(seq)) {
+                    self.take_back(effect);
+                }
                 if let Some(seq) = ended.started {
                     self.progress_index.remove(&seq);
                 }
@@ -143,6 +144,18 @@ impl Machine {
                 self.deciding.model = None;
             }
             _ => {}
+        }
+    }
+
+    /// Breaks off an effect, or does not hand it out where a resume has just queued it.
+    fn take_back(&mut self, effect: EffectId) {
+        let Pending {
+            effects, aborts, ..
+        } = &mut self.pending;
+        let queued = effects.len();
+        effects.retain(|pending| pending.id() != Some(&effect));
+        if effects.len() == queued {
+            aborts.push(effect);
         }
     }
 

@@ -6,7 +6,7 @@ use phi_types::{
 };
 
 use super::{Diverged, Replay, diverged, restored};
-use crate::io::{Effect, Input, Verdict};
+use crate::io::{Effect, Input, Output, Verdict};
 
 impl Replay<'_> {
     pub(super) fn model_decided(&mut self, started: &ModelStarted) -> Input {
@@ -14,6 +14,24 @@ impl Replay<'_> {
             Some(id) if started.patch.is_empty() => Input::Decided(id, Verdict::Proceed),
             Some(id) => Input::Decided(id, Verdict::Patch(started.patch.clone())),
             None => Input::Timeout,
+        }
+    }
+
+    /// A wait for the next attempt that ends with a question to the hooks leaves no event, so it is
+    /// over before the event that follows, which may come much later.
+    pub(super) fn wait_for_question(&mut self, event: &Event) {
+        let due = self.machine.next_timeout().filter(|due| *due < event.at);
+        let (None, Some(due)) = (self.deciding_model, due) else {
+            return;
+        };
+        let mut waited = self.machine.clone();
+        if waited.handle(due, Input::Timeout).is_err() {
+            return;
+        }
+        if let Some(Output::Effect(Effect::Decide(id, _))) = waited.poll() {
+            self.asked += 1;
+            self.deciding_model = Some(id);
+            self.machine = waited;
         }
     }
 

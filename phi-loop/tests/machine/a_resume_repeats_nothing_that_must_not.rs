@@ -201,3 +201,17 @@ fn a_loop_that_awaits_its_prompt_goes_on_waiting_and_takes_it() {
     bench.say("Done.");
     ends(&bench, &Outcome::Completed {});
 }
+
+#[test]
+fn a_call_that_a_cancel_reaches_is_not_run_again() {
+    let mut bench = Bench::started(Configuration::default(), "Do it.");
+    bench.call(&["once", "again"]);
+    bench.handle(Input::Cancel);
+    // The process ended while the end was written: the second call has no result.
+    let cut = bench.kinds().iter().position(|kind| kind == "tool_ended");
+    let log = bench.events[..=cut.unwrap()].to_vec();
+    let bench = restarted(&log, at(5_000));
+    ends(&bench, &Outcome::Cancelled {});
+    assert_eq!((&bench.effects, &bench.aborted), (&vec![], &vec![]));
+    check(&bench);
+}

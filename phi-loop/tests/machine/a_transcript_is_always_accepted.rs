@@ -1,10 +1,15 @@
 //! Rule 1: a conversation that phi hands out is one that every provider accepts.
 
-use phi_loop::{Effect, Input, Machine, Rejected};
-use phi_types::{Configuration, Delta, LoopError, Outcome, ProviderErrorKind, StopReason, Usage};
+use std::sync::Arc;
 
-use crate::facts::{block, check, refused};
-use crate::support::{Bench, start};
+use phi_loop::{Effect, Input, Machine, Rejected, Verdict};
+use phi_types::{
+    Approval, Configuration, Content, Delta, LoopError, Outcome, Point, ProviderErrorKind,
+    StopReason, Usage, UserMessage,
+};
+
+use crate::facts::{ask, block, check, decide_all, hooked, refused, results};
+use crate::support::{Bench, queue_id, start};
 
 #[test]
 fn rule_01_a_call_without_a_name_leaves_nothing_that_an_api_refuses() {
@@ -48,5 +53,48 @@ fn rule_07_a_block_that_leaves_no_conversation_is_refused() {
 fn rule_02_to_continue_an_empty_conversation_is_ill_shaped() {
     let mut bench = Bench::with(Machine::new(start(Configuration::default())));
     let rejected = refused(&mut bench, Input::Continue);
+    assert!(matches!(rejected, Rejected::IllShaped(_)), "{rejected:?}");
+}
+
+#[test]
+fn rule_01_a_tool_that_says_nothing_leaves_no_empty_text() {
+    let mut bench = Bench::started(Configuration::default(), "Do it.");
+    bench.call(&["pure"]);
+    let running = bench.tools();
+    bench.end_tool(running[0].clone(), "");
+    bench.say("Done.");
+    assert_eq!(results(&bench)[0].2, "");
+    check(&bench);
+}
+
+#[test]
+fn rule_01_a_refusal_without_a_reason_leaves_no_empty_text() {
+    let reason = String::new();
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["pure"]);
+    decide_all(
+        &mut bench,
+        &Verdict::Deny {
+            reason: reason.clone(),
+        },
+    );
+    check(&bench);
+    bench.call(&["pure"]);
+    decide_all(&mut bench, &ask());
+    let Some(Effect::AskApproval(asked)) = bench.effects.pop() else {
+        panic!("{:?}", bench.kinds())
+    };
+    bench.handle(Input::Approval(asked.id, Approval::Denied { reason }));
+    bench.say("Done.");
+    assert_eq!(results(&bench)[1].2, "The call was refused.");
+    check(&bench);
+}
+
+#[test]
+fn rule_01_a_message_with_an_empty_text_beside_another_is_refused() {
+    let mut bench = Bench::started(Configuration::default(), "Do it.");
+    let content = vec![Content::text("Look."), Content::text(" ")];
+    let message = Arc::new(UserMessage { content });
+    let rejected = refused(&mut bench, Input::Steer(queue_id("a"), message));
     assert!(matches!(rejected, Rejected::IllShaped(_)), "{rejected:?}");
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use phi_loop::{Effect, Input, Subject, Verdict};
 use phi_types::{
-    Configuration, EventKind, ModelPatch, Options, Outcome, Point, ProviderErrorKind, RawJson,
-    ToolEnding,
+    CompactAt, Configuration, EventKind, Limits, ModelPatch, Options, Outcome, Point,
+    ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Usage,
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, last, request, results, words};
-use crate::support::{Bench, user};
+use crate::support::{Bench, queue_id, surface, user};
 
 fn json(text: &str) -> RawJson {
     RawJson::parse(text).unwrap()
@@ -158,4 +158,68 @@ fn a_refused_model_call_was_never_announced() {
     decide_all(&mut bench, &deny);
     assert!(!has(&bench, "model_started"));
     ends(&bench, &Outcome::Rejected { reason });
+}
+
+#[test]
+fn a_tool_that_goes_away_while_hooks_decide_is_replayed() {
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["once", "pure"]);
+    let without = SurfaceChanged {
+        tools: Some(surface().tools.iter().take(2).cloned().collect()),
+        ..SurfaceChanged::default()
+    };
+    bench.handle(Input::SurfaceChanged(without));
+    decide_all(&mut bench, &Verdict::Proceed);
+    let running = bench.tools();
+    bench.end_tool(running[0].clone(), "ok");
+    bench.say("Done.");
+    assert_eq!(bench.endings(), [ToolEnding::Invalid, ToolEnding::Finished]);
+    check(&bench);
+}
+
+#[test]
+fn a_decision_that_comes_after_the_wall_time_is_replayed() {
+    let configuration = Configuration {
+        limits: Limits {
+            wall_time_ms: Some(10_000),
+            ..Limits::default()
+        },
+        ..hooked(Point::BeforeModel)
+    };
+    let mut bench = Bench::started(configuration, "Do it.");
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.fail(ProviderErrorKind::Network);
+    // The wait ends in time and leaves no event; the hooks take long.
+    bench.now = bench.machine.next_timeout().unwrap();
+    bench.handle(Input::Timeout);
+    bench.pass(60_000);
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.say("Done.");
+    ends(&bench, &Outcome::Completed {});
+    check(&bench);
+}
+
+#[test]
+fn a_decision_that_a_compaction_makes_moot_is_replayed() {
+    let configuration = Configuration {
+        compaction: true,
+        compact_at: Some(CompactAt::Tokens(60)),
+        ..hooked(Point::BeforeModel)
+    };
+    let mut bench = Bench::started(configuration, "Do it.");
+    let asked = bench.effects.clone();
+    assert!(matches!(asked[..], [Effect::Decide(_, Subject::Model(_))]));
+    // The message makes the view too large, and nobody is asked about the compaction.
+    let long = user(&"long ".repeat(100));
+    bench.handle(Input::Steer(queue_id("a"), long));
+    assert!(has(&bench, "compaction_started"), "{:?}", bench.kinds());
+    let Some(Effect::Compact(compact)) = bench.effects.pop() else {
+        panic!("{:?}", bench.effects)
+    };
+    let failed = Input::CompactionFailed(compact.id, "no".into(), Usage::default());
+    bench.handle(failed);
+    bench.effects.remove(0);
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.say("Done.");
+    check(&bench);
 }

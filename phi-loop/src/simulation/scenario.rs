@@ -1,0 +1,120 @@
+//! A world in full: what a loop begins with, and what happens to it.
+
+use std::sync::Arc;
+
+use phi_types::{
+    AssistantMessage, AssistantPart, Configuration, Entry, History, Origin, SessionId, StopReason,
+    Surface, TextPart, Transcript, Usage, UserMessage,
+};
+
+use super::dice::Dice;
+use super::moves;
+use super::setting::Setting;
+use crate::io::Input;
+use crate::machine::Start;
+
+/// The most moves of a scenario; afterwards everything comes to its simplest end.
+const MOVES_MAX: u64 = 120;
+
+/// What a loop begins with, and what happens to it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The policy.
+    pub configuration: Configuration,
+    /// The tools and models.
+    pub surface: Surface,
+    /// The conversation that the loop continues; one that ends with what a user said needs no
+    /// prompt.
+    pub before: Transcript,
+    /// How many messages the prompt has.
+    pub prompts: u32,
+    /// What happens, in order.
+    pub moves: Vec<Move>,
+    /// Where a process ends besides: after so many events.
+    pub crash_after: Option<usize>,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// Which row of the table of moves it is.
+    pub(super) row: usize,
+    /// How long nothing happens before it, in milliseconds.
+    pub(super) wait_ms: u64,
+    /// Decides everything else about it.
+    pub(super) dice: Dice,
+}
+
+impl Scenario {
+    /// Makes the scenario of a seed.
+    #[must_use]
+    pub fn of(setting: &dyn Setting, seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let configuration = setting.configuration(&mut dice.split());
+        let surface = setting.surface(&mut dice.split());
+        let before = match dice.roll(8) {
+            6 => Transcript::from_history(earlier().prefix(1)),
+            7 => Transcript::from_history(earlier()),
+            _ => Transcript::new(),
+        };
+        let prompts = 1 + u32::from(dice.one_in(3));
+        let moves = (0..=dice.roll(MOVES_MAX)).map(|_| Move {
+            row: moves::draw(&mut dice),
+            wait_ms: dice.roll(120),
+            dice: dice.split(),
+        });
+        let moves = moves.collect();
+        Self {
+            configuration,
+            surface,
+            before,
+            prompts,
+            moves,
+            crash_after: None,
+        }
+    }
+
+    /// Returns the first input.
+    pub(super) fn opening(&self) -> Input {
+        match self.before.view().last() {
+            Some(Entry::User(_)) => Input::Continue,
+            _ => moves::prompt(self.prompts),
+        }
+    }
+
+    /// Returns what the machine begins with.
+    pub(super) fn start(&self) -> Start {
+        let session = SessionId::new("simulated").expect("the name is valid");
+        Start {
+            transcript: self.before.clone(),
+            ..Start::new(session, self.configuration.clone(), self.surface.clone())
+        }
+    }
+}
+
+impl Move {
+    /// Returns the name of what happens, as the table of moves has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        moves::name(self.row)
+    }
+}
+
+/// A conversation that went before.
+fn earlier() -> History {
+    let answer = AssistantMessage {
+        parts: vec![AssistantPart::Text(TextPart {
+            text: "I am here.".into(),
+            ..TextPart::default()
+        })],
+        stop_reason: StopReason::EndTurn,
+        stop_reason_raw: None,
+        usage: Usage::default(),
+        origin: Origin::default(),
+    };
+    let entries = [
+        Entry::User(Arc::new(UserMessage::text("Are you there?"))),
+        Entry::Assistant(Arc::new(answer)),
+    ];
+    entries.into_iter().collect()
+}
