@@ -17,6 +17,9 @@ pub use compaction::{
     SummaryFailed, TruncateResults,
 };
 pub use handle::{Handle, Undelivered};
-pub use hooks::{CompactionDecision, HookContext, HookError, Hooks, ModelDecision, ToolDecision};
+pub use hooks::{
+    CompactionDecision, EndDecision, GateDecision, HookContext, HookError, Hooks, InputDecision,
+    ModelDecision, ToolDecision, ToolUpdate, UpdateDecision,
+};
 pub use parts::Driver;
 pub use run::{Finished, HookFailed, Run, Update};

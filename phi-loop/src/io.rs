@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use phi_types::{
-    Approval, CompactionBlock, CountedTokens, Delta, EffectId, Event, History, Live, LoopId,
-    ModelPatch, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId, Surface,
-    SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress, ToolResult, Usage,
-    UserMessage,
+    AnswerScope, Approval, CallHash, CompactionBlock, CountedTokens, Delta, EffectId, Event,
+    History, Live, LoopId, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId,
+    Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress, ToolResult,
+    Usage, UserMessage,
 };
 
 use crate::counting::Counting;
+use crate::decision::{DecisionId, Subject, Verdict};
 
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +33,8 @@ pub enum Input {
     ToolProgress(EffectId, ToolProgress),
     /// A tool ended.
     ToolEnded(EffectId, ToolReport),
-    /// The question whether a call may run was answered.
-    Approval(EffectId, Approval),
+    /// The question whether a call may run was answered, for this call or for the session.
+    Approval(EffectId, Approval, AnswerScope),
     /// The view can be made smaller.
     Compacted(EffectId, Compacted, Usage),
     /// The view cannot be made smaller; the text says why, the usage what the attempt took.
@@ -222,58 +223,8 @@ pub struct AskApproval {
     pub arguments: RawJson,
     /// What the person is told.
     pub question: String,
-}
-
-/// Names one decision: the event after which it is asked for and the call that it is about.
-///
-/// A decision precedes the event that announces its step, so it has no event of its own; a restored
-/// machine asks again under a new name where need be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DecisionId {
-    /// The `seq` of the event after which it is asked for.
-    pub seq: u64,
-    /// The place of the call among the calls of its message; 0 for a model call.
-    pub index: u32,
-}
-
-/// What a decision is about.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Subject {
-    /// A model is about to be called with this request.
-    Model(Request),
-    /// A tool is about to run this call.
-    Tool(Arc<ToolCall>),
-    /// The view is about to be made smaller. The effect has no name yet: its `seq` is 0.
-    Compaction(Compact),
-}
-
-/// What the hooks decided.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
-    /// Go on unchanged.
-    Proceed,
-    /// Change the model call.
-    Patch(ModelPatch),
-    /// Run the tool with these arguments.
-    Rewrite(RawJson),
-    /// Ask somebody whether the tool may run.
-    Ask {
-        /// What the person is told.
-        question: String,
-        /// Other arguments with which it would run.
-        arguments: Option<RawJson>,
-    },
-    /// Do not do it: a call is answered as denied, a model call rejects the loop, a compaction is
-    /// left out, or where the view overflowed fails the loop.
-    Deny {
-        /// Why, for the model or the caller to read.
-        reason: String,
-    },
-    /// A hook failed; gates fail closed: a call is denied, a model call fails the loop.
-    Fail {
-        /// How it failed.
-        reason: String,
-    },
+    /// The hash of exactly this call, for an approver that shows or keeps it.
+    pub hash: CallHash,
 }
 
 /// Says why an input was refused. It changed nothing.

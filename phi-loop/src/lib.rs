@@ -23,9 +23,11 @@
 
 mod calls;
 mod counting;
+mod decision;
 mod digest;
 #[cfg(feature = "driver")]
 mod driver;
+mod gates;
 mod io;
 mod limits;
 mod machine;
@@ -37,15 +39,17 @@ mod state;
 mod step;
 
 pub use counting::Counting;
+pub use decision::{DecisionId, Incoming, InputSource, NextTurn, Subject, Verdict};
 #[cfg(feature = "driver")]
 pub use driver::{
-    Breaker, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle, Finished, Handle,
-    HookContext, HookError, HookFailed, Hooks, InOrder, Keep, ModelDecision, Run, Scope, Summarise,
-    SummaryFailed, ToolDecision, TruncateResults, Undelivered, Update,
+    Breaker, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle, EndDecision,
+    Finished, GateDecision, Handle, HookContext, HookError, HookFailed, Hooks, InOrder,
+    InputDecision, Keep, ModelDecision, Run, Scope, Summarise, SummaryFailed, ToolDecision,
+    ToolUpdate, TruncateResults, Undelivered, Update, UpdateDecision,
 };
 pub use io::{
-    AskApproval, CallModel, Compact, Compacted, DecisionId, Effect, Input, Output, Rejected,
-    RunTool, Subject, ToolReport, Verdict,
+    AskApproval, CallModel, Compact, Compacted, Effect, Input, Output, Rejected, RunTool,
+    ToolReport,
 };
 pub use machine::{Machine, Start};
 pub use replay::{Diverged, replay};

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Assembler, AttemptFacts, Configuration, Continuation, EffectId, Event, EventKind, LoopId,
-    ModelFailed, Outcome, ProviderError, ProviderErrorKind, Queue, Queued, RawJson, SessionId,
-    StopCause, Surface, ToolEnding, Transcript, Usage,
+    ModelFailed, Outcome, Point, ProviderError, ProviderErrorKind, Queue, QueueId, Queued, RawJson,
+    SessionId, StopCause, Surface, ToolEnding, Transcript, Usage,
 };
 
 use crate::calls::Slot;
-use crate::io::{DecisionId, Effect, Input, Output, Rejected, Subject};
+use crate::decision::DecisionId;
+use crate::io::{Effect, Input, Output, Rejected};
 use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
+use crate::step::Opening;
 
+mod decisions;
 mod inputs;
 mod model;
 mod outputs;
@@ -88,8 +91,21 @@ struct Attempt {
 /// The decisions that are outstanding. They do not survive a crash: they are asked for again.
 #[derive(Debug, Clone, Default)]
 struct Deciding {
-    model: Option<DecisionId>,
+    /// What the first input wants, until hooks have let it in.
+    opening: Option<Opening>,
+    /// The decision about the next step of the loop itself.
+    step: Option<Asking>,
+    /// The newest decision that let that step pass.
+    passed: Option<Point>,
+    inputs: Vec<(DecisionId, QueueId)>,
     tools: Vec<u32>,
+}
+
+/// One decision about the next step.
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    id: DecisionId,
+    point: Point,
 }
 
 /// What the step under way has to hand out.
@@ -189,7 +205,9 @@ impl Machine {
                 self.on_model_ended(now, &effect, Some(error))?;
             }
             Input::ToolEnded(effect, report) => self.on_tool_ended(now, &effect, report)?,
-            Input::Approval(effect, approval) => self.on_approval(now, effect, approval)?,
+            Input::Approval(effect, approval, scope) => {
+                self.on_approval(now, effect, approval, scope)?;
+            }
             Input::Compacted(effect, compacted, usage) => {
                 self.on_compacted(now, &effect, compacted, usage)?;
             }
@@ -366,29 +384,30 @@ impl Machine {
             }) => {
                 effects.push(Effect::Compact(self.compact(*seq)));
             }
-            Phase::Calling(calling) => effects.extend(self.decide_model(calling)),
             Phase::Settling { calls, .. } => {
-                for (index, slot) in calls.slots() {
+                for (_, slot) in calls.slots() {
                     match slot {
                         Slot::Running(running) => effects.extend(self.run_tool(running)),
                         Slot::Asking { .. } => effects.extend(self.ask(slot)),
-                        Slot::Pending(call) if self.deciding.tools.contains(&index) => {
-                            let id = self.tool_decision(index);
-                            effects.push(Effect::Decide(id, Subject::Tool(Arc::clone(call))));
-                        }
                         Slot::Pending(_) | Slot::Approved(_) | Slot::Refused(..) | Slot::Ended => {}
                     }
                 }
             }
-            Phase::New | Phase::Started | Phase::Between { .. } | Phase::Ended(_) => {}
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Calling(_)
+            | Phase::Ended(_) => {}
         }
+        effects.extend(self.decisions());
         effects
     }
 
     /// Names the input that must come first, if one must: `prompt`.
     #[must_use]
     pub fn awaits(&self) -> Option<&'static str> {
-        matches!(self.state.phase, Phase::New | Phase::Started).then_some("prompt")
+        let begins = matches!(self.state.phase, Phase::New | Phase::Started);
+        (begins && self.deciding.opening.is_none()).then_some("prompt")
     }
 
     /// Returns how the loop ended, once it has.

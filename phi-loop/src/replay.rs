@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use phi_types::{
     ApprovalRequested, CompactionEnded, Content, EffectId, Event, EventKind, Message, MessageAdded,
-    MessageQueued, Queue, Recovered, StopCause, StopRequested, ToolCall, ToolEnded, ToolEnding,
-    ToolStarted, Transcript, TurnTrigger, UserMessage,
+    Point, Queue, Recovered, StopCause, StopRequested, ToolCall, ToolEnded, ToolEnding,
+    ToolStarted, Transcript,
 };
 
-use crate::io::{
-    Compacted, DecisionId, Effect, Input, Output, Rejected, Subject, ToolReport, Verdict,
-};
+use crate::decision::Verdict;
+use crate::io::{Compacted, Effect, Input, Output, Rejected, ToolReport};
 use crate::machine::Machine;
 
+mod gates;
 mod model;
 
 /// Says where a replay and its log part.
@@ -75,8 +74,6 @@ struct Replay<'a> {
     matched: usize,
     /// How many decisions the machine has asked for.
     asked: usize,
-    deciding_model: Option<DecisionId>,
-    deciding_tools: Vec<(DecisionId, Arc<ToolCall>)>,
 }
 
 impl<'a> Replay<'a> {
@@ -95,8 +92,6 @@ impl<'a> Replay<'a> {
             events,
             matched,
             asked: 0,
-            deciding_model: None,
-            deciding_tools: Vec::new(),
         })
     }
 
@@ -123,39 +118,14 @@ impl<'a> Replay<'a> {
                             let why = "the machine wrote something else";
                             return Err(diverged(Some(recorded), Some(replayed), why));
                         }
-                        self.forget_moot(&replayed.kind);
                         self.matched += 1;
                     }
                 }
-                Output::Effect(Effect::Decide(id, Subject::Model(_) | Subject::Compaction(_))) => {
-                    self.asked += 1;
-                    self.deciding_model = Some(id);
-                }
-                Output::Effect(Effect::Decide(id, Subject::Tool(call))) => {
-                    self.asked += 1;
-                    self.deciding_tools.push((id, call));
-                }
+                Output::Effect(Effect::Decide(..)) => self.asked += 1,
                 Output::Effect(_) | Output::Abort(_) | Output::Live(_) => {}
             }
         }
         Ok(())
-    }
-
-    /// A question to the hooks is moot once what it was about has changed.
-    fn forget_moot(&mut self, written: &EventKind) {
-        match written {
-            EventKind::ToolEnded(ended) => {
-                self.deciding_tools
-                    .retain(|(id, _)| id.index != ended.index);
-            }
-            EventKind::Message(_)
-            | EventKind::SurfaceChanged(_)
-            | EventKind::CompactionStarted(_)
-            | EventKind::CompactionEnded(_)
-            | EventKind::ModelStarted(_)
-            | EventKind::TurnEnded(_) => self.deciding_model = None,
-            _ => {}
-        }
     }
 
     /// Feeds what led to an event.
@@ -177,10 +147,15 @@ impl<'a> Replay<'a> {
                     StopCause::Limit { .. } => Input::Timeout,
                 }
             }
-            EventKind::CompactionStarted(_) => match self.deciding_model.take() {
-                Some(id) => Input::Decided(id, Verdict::Proceed),
-                None => Input::Timeout,
-            },
+            EventKind::InputFiltered(filtered) if self.is_torn(event.at, filtered) => {
+                self.cut_short()?;
+                // No restart is written before the prompt: messages that wait are asked about again.
+                self.machine.resume(event.at);
+                return Ok(());
+            }
+            EventKind::InputFiltered(filtered) => self.filtered(event, filtered)?,
+            EventKind::LoopEnded(ended) => self.ended(&ended.outcome),
+            EventKind::CompactionStarted(_) => self.passed(Point::BeforeCompaction),
             EventKind::CompactionEnded(ended) => self.compaction_ended(event, ended)?,
             EventKind::ToolEnded(ended) => self.tool_ended(ended),
             EventKind::ToolStarted(ToolStarted { index, call, .. }) => {
@@ -191,15 +166,15 @@ impl<'a> Replay<'a> {
                 call,
                 question,
             }) => self.tool_decided(event, *index, call, Some(question))?,
-            EventKind::CacheBroken(_) if self.deciding_model.is_some() => {
+            EventKind::CacheBroken(_) if self.asked_at(Point::BeforeModel).is_some() => {
                 match self.following().map(|event| &event.kind) {
                     Some(EventKind::ModelStarted(started)) => self.model_decided(started),
                     _ => return self.cut_short(),
                 }
             }
             EventKind::ModelStarted(started) => self.model_decided(started),
-            EventKind::TurnEnded(_) => match self.deciding_model.take() {
-                Some(id) => Input::Decided(id, model::refusal(self.following())),
+            EventKind::TurnEnded(_) => match self.asked_at(Point::BeforeModel) {
+                Some(id) => Input::Decided(id, self.refusal()),
                 None => Input::Timeout,
             },
             _ => self.said(event),
@@ -215,31 +190,26 @@ impl<'a> Replay<'a> {
                 message: Message::User(_),
                 queued: None,
                 ..
-            }) => Input::Prompt(self.prompts(event.at)),
-            EventKind::TurnStarted(started) if started.trigger == TurnTrigger::Continue => {
-                Input::Continue
-            }
-            EventKind::MessageQueued(MessageQueued { id, queue, message }) => {
-                let (id, message) = (id.clone(), Arc::clone(message));
-                match queue {
+            }) => self.spoken(event.at),
+            EventKind::TurnStarted(started) => self.turn_started(started.trigger),
+            EventKind::MessageQueued(queued) => {
+                let (id, message) = (queued.id.clone(), Arc::clone(&queued.message));
+                match queued.queue {
                     Queue::Steering => Input::Steer(id, message),
                     Queue::FollowUp => Input::FollowUp(id, message),
                 }
             }
             EventKind::SurfaceChanged(changed) => Input::SurfaceChanged(changed.as_ref().clone()),
             EventKind::ApprovalResolved(resolved) => {
-                Input::Approval(self.effect(resolved.request), resolved.approval.clone())
+                let (effect, scope) = (self.effect(resolved.request), resolved.scope);
+                Input::Approval(effect, resolved.approval.clone(), scope)
             }
             _ => Input::Timeout,
         }
     }
 
-    fn compaction_ended(
-        &mut self,
-        event: &Event,
-        ended: &CompactionEnded,
-    ) -> Result<Input, Diverged> {
-        if let Some(id) = self.deciding_model.take() {
+    fn compaction_ended(&self, event: &Event, ended: &CompactionEnded) -> Result<Input, Diverged> {
+        if let Some(id) = self.asked_at(Point::BeforeCompaction) {
             let reason = ended.error.clone().unwrap_or_default();
             return Ok(Input::Decided(id, Verdict::Deny { reason }));
         }
@@ -262,13 +232,13 @@ impl<'a> Replay<'a> {
 
     /// Reads what the hooks decided off what came of it.
     fn tool_decided(
-        &mut self,
+        &self,
         event: &Event,
         index: u32,
         call: &ToolCall,
         question: Option<&String>,
     ) -> Result<Input, Diverged> {
-        let Some((id, asked)) = self.tool_decision(index) else {
+        let Some((id, asked)) = self.machine.decision_about(index) else {
             return Err(diverged(
                 Some(event),
                 None,
@@ -296,28 +266,10 @@ impl<'a> Replay<'a> {
         ))
     }
 
-    /// The messages of the prompt that came in now.
-    fn prompts(&self, now: DateTime<Utc>) -> Vec<Arc<UserMessage>> {
-        let rest = self
-            .events
-            .iter()
-            .skip(self.matched)
-            .take_while(|event| event.at == now);
-        let prompts = rest.map_while(|event| match &event.kind {
-            EventKind::Message(MessageAdded {
-                message: Message::User(message),
-                queued: None,
-                ..
-            }) => Some(Arc::clone(message)),
-            _ => None,
-        });
-        prompts.collect()
-    }
-
-    fn tool_ended(&mut self, ended: &ToolEnded) -> Input {
-        if let Some((id, _)) = self.tool_decision(ended.index) {
+    fn tool_ended(&self, ended: &ToolEnded) -> Input {
+        if let Some((id, _)) = self.machine.decision_about(ended.index) {
             if ended.ending == ToolEnding::Invalid {
-                // The tool went away while the hooks decided.
+                // It was let run, and its tool was taken away meanwhile.
                 return Input::Decided(id, Verdict::Proceed);
             }
             let content = ended.result.content.first();
@@ -354,8 +306,6 @@ impl<'a> Replay<'a> {
 
     /// A restart forgets what no log holds; it may come with another surface.
     fn restart(&mut self, event: &Event) -> Result<(), Diverged> {
-        self.deciding_model = None;
-        self.deciding_tools.clear();
         self.machine = restored(self.before, self.events, self.matched)?;
         let settled = self.events.iter().skip(self.matched + 1);
         let mut settled = settled
@@ -383,14 +333,6 @@ impl<'a> Replay<'a> {
         self.machine
             .handle(event.at, input)
             .map_err(|rejected| refused(event, &rejected))
-    }
-
-    fn tool_decision(&mut self, index: u32) -> Option<(DecisionId, Arc<ToolCall>)> {
-        let place = self
-            .deciding_tools
-            .iter()
-            .position(|(id, _)| id.index == index)?;
-        Some(self.deciding_tools.swap_remove(place))
     }
 
     fn effect(&self, seq: u64) -> EffectId {

@@ -116,6 +116,8 @@ pub(crate) struct Counts {
     pub(crate) grace: Option<LimitKind>,
     pub(crate) repeated: Option<Repeated>,
     pub(crate) stuck: bool,
+    /// Whether a steering message has joined since the newest model call.
+    pub(crate) steered: bool,
     /// Every queue id that was accepted.
     pub(crate) queue_ids: BTreeSet<QueueId>,
     /// The names of the tools that the newest model call offered; `None` for all of the surface.

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    ApprovalRequested, Arguments, CacheBroken, EventKind, LimitKind, LimitWarning, LoopEnded,
-    LoopError, LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Queue, Queued,
-    RawJson, StopCause, StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted,
-    TurnEnded, TurnStarted, TurnTrigger, Usage, digest_of,
+    Arguments, CacheBroken, EventKind, LimitKind, LimitWarning, LoopEnded, LoopError, LoopStuck,
+    Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, StopCause, StopReason,
+    ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger, Usage,
+    UserMessage, digest_of,
 };
 
 use crate::calls::Slot;
 use crate::digest::request_digest;
-use crate::io::{DecisionId, Verdict};
 use crate::retry::Attempts;
 use crate::state::{Answer, Calling, Phase, Stage, State};
 
@@ -21,10 +20,8 @@ use crate::state::{Answer, Calling, Phase, Stage, State};
 pub(crate) enum Step {
     /// Something happens: write this and look again.
     Emit(EventKind),
-    /// The hooks have to decide about the next model call.
-    DecideModel,
-    /// The hooks have to decide about a compaction.
-    DecideCompaction,
+    /// The hooks have to decide about the next step of the loop itself.
+    Decide(Point),
     /// The hooks have to decide about this call.
     DecideTool(u32, Arc<ToolCall>),
     /// Nothing, until an input comes.
@@ -34,16 +31,21 @@ pub(crate) enum Step {
 /// What a step may know besides the state; none of it survives a crash.
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
-    /// Whether hooks decide about model calls.
-    pub(crate) before_model: bool,
-    /// Whether hooks decide about tool calls.
-    pub(crate) before_tool: bool,
-    /// Whether hooks decide about compactions.
-    pub(crate) before_compaction: bool,
-    /// The decision about the next model call, or the compaction before it, while it is outstanding.
-    pub(crate) model: Option<DecisionId>,
+    /// What the first input wants, while hooks decide about it.
+    pub(crate) opening: Option<&'a Opening>,
+    /// The decision about the next step, while it is outstanding.
+    pub(crate) outstanding: Option<Point>,
+    /// The newest decision that let the next step pass.
+    pub(crate) passed: Option<Point>,
     /// The calls about which a decision is outstanding.
     pub(crate) tools: &'a [u32],
+}
+
+/// What the first input of a loop wants, until hooks have let it in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Opening {
+    Prompt(Vec<Arc<UserMessage>>),
+    Continue,
 }
 
 impl State {
@@ -51,17 +53,24 @@ impl State {
     pub(crate) fn step(&self, asked: &Asked<'_>, now: DateTime<Utc>) -> Step {
         match &self.phase {
             Phase::New | Phase::Ended(_) => Step::Wait,
-            Phase::Started => match &self.stop {
-                Some(cause) => Step::Emit(self.loop_ended(stopped(cause))),
-                None => Step::Wait,
+            Phase::Started => match (&self.stop, asked.opening) {
+                (Some(cause), _) => Step::Emit(self.loop_ended(stopped(cause))),
+                (None, Some(Opening::Prompt(_))) => asked.decide(Point::FilterInput),
+                (None, Some(Opening::Continue)) => self.begin_turn(TurnTrigger::Continue, asked),
+                (None, None) => Step::Wait,
             },
-            Phase::Between { trigger, answer } => self.step_between(*trigger, answer),
+            Phase::Between { trigger, answer } => self.step_between(*trigger, answer, asked),
             Phase::Calling(calling) => self.step_calling(calling, asked, now),
             Phase::Settling { .. } => self.step_settling(asked),
         }
     }
 
-    fn step_between(&self, trigger: Option<TurnTrigger>, answer: &Answer) -> Step {
+    fn step_between(
+        &self,
+        trigger: Option<TurnTrigger>,
+        answer: &Answer,
+        asked: &Asked<'_>,
+    ) -> Step {
         let end = |outcome| Step::Emit(self.loop_ended(outcome));
         if let Some(cause) = self.stop.as_ref().filter(|cause| is_at_once(cause)) {
             return end(stopped(cause));
@@ -81,17 +90,23 @@ impl State {
         if let (Some(cause), true) = (&self.stop, trigger.is_some() || !queue.is_empty()) {
             return end(stopped(cause));
         }
-        let waiting = next_queued(queue, trigger.is_none());
+        let waiting = self.next_waiting(trigger);
         if trigger.is_none() {
             let outcome = outcome_of(answer);
-            if waiting.is_none() || matches!(outcome, Outcome::Failed { .. }) {
+            if matches!(outcome, Outcome::Failed { .. }) {
                 return end(outcome);
             }
+            if waiting.is_none() {
+                return self.step_end(outcome, asked);
+            }
+        }
+        if waiting.is_none() && self.holds_steering() {
+            return Step::Wait;
         }
         if let Some(limit) = self.limit_reached() {
             // After a complete answer there is nothing to wrap up.
             if self.configuration.grace_turn && self.counts.turns > 0 && trigger.is_some() {
-                return self.turn_started(self.counts.turns, TurnTrigger::Grace);
+                return self.begin_turn(TurnTrigger::Grace, asked);
             }
             return end(Outcome::LimitReached { limit });
         }
@@ -100,7 +115,7 @@ impl State {
         }
         match (waiting, trigger) {
             (Some(queued), _) => self.delivered(queued),
-            (None, Some(trigger)) => self.turn_started(self.turn_index(), trigger),
+            (None, Some(trigger)) => self.begin_turn(trigger, asked),
             (None, None) => Step::Wait,
         }
     }
@@ -117,15 +132,14 @@ impl State {
                 self.compaction_failed(Some("the loop was cancelled".to_owned()), Usage::default()),
             ),
             Stage::Compacting { .. } => Step::Wait,
-            Stage::Overflowed if asked.model.is_some() => Step::Wait,
             Stage::Overflowed => self.step_compaction(asked),
             Stage::Due(at) if at.is_some_and(|at| at > now) => Step::Wait,
             // A message that joins while hooks decide changes the request: they are asked again.
-            Stage::Due(_) => match next_queued(self.transcript.queue(), false) {
+            Stage::Due(_) => match self.next_steering() {
                 Some(queued) => self.delivered(queued),
-                None if asked.model.is_some() => Step::Wait,
+                None if self.holds_steering() || asked.outstanding.is_some() => Step::Wait,
                 None if self.compaction_due() => self.step_compaction(asked),
-                None if asked.before_model => Step::DecideModel,
+                None if self.claims(Point::BeforeModel) => asked.decide(Point::BeforeModel),
                 None => {
                     let (attempts, patch) = (calling.attempts, ModelPatch::default());
                     let broken = self.cache_broken(attempts, &patch);
@@ -232,47 +246,10 @@ impl State {
         if !calls.has_room_for(index, asked.tools.len(), self.configuration.tools.execution) {
             return Step::Wait;
         }
-        if asked.before_tool {
+        if self.claims(Point::BeforeTool) {
             return Step::DecideTool(index, Arc::clone(call));
         }
         self.tool_started(index, call)
-    }
-
-    /// Turns what the hooks decided about a call into the event that records it; `None` for a
-    /// verdict that makes no sense for a call.
-    pub(crate) fn decided_tool(
-        &self,
-        index: u32,
-        call: &Arc<ToolCall>,
-        verdict: Verdict,
-    ) -> Option<Step> {
-        let denied = |reason: &str| self.answered(index, call, None, ToolEnding::Denied, reason);
-        Some(match verdict {
-            Verdict::Proceed => self.tool_started(index, call),
-            Verdict::Rewrite(arguments) => match rewritten(call, arguments) {
-                Some(call) => self.tool_started(index, &call),
-                None => denied(NO_OBJECT),
-            },
-            Verdict::Ask {
-                question,
-                arguments,
-            } => {
-                let asked = match arguments {
-                    Some(arguments) => rewritten(call, arguments),
-                    None => Some(Arc::clone(call)),
-                };
-                let Some(call) = asked else {
-                    return Some(denied(NO_OBJECT));
-                };
-                Step::Emit(EventKind::ApprovalRequested(ApprovalRequested {
-                    index,
-                    call,
-                    question,
-                }))
-            }
-            Verdict::Deny { reason } | Verdict::Fail { reason } => denied(&reason),
-            Verdict::Patch(_) => return None,
-        })
     }
 
     /// Records the result of a call that the loop itself answers.
@@ -300,7 +277,7 @@ impl State {
         }))
     }
 
-    fn tool_started(&self, index: u32, call: &Arc<ToolCall>) -> Step {
+    pub(crate) fn tool_started(&self, index: u32, call: &Arc<ToolCall>) -> Step {
         let Some(effect_class) = self.offered(&call.name) else {
             return self.answered(index, call, None, ToolEnding::Invalid, &self.unknown(call));
         };
@@ -341,7 +318,7 @@ impl State {
         if self.counts.stuck {
             return Some("The call did not run: it repeats the calls before it.".to_owned());
         }
-        next_queued(self.transcript.queue(), false)
+        self.first_steering()
             .map(|_| "The call did not run: a message from the user came first.".to_owned())
     }
 
@@ -351,10 +328,6 @@ impl State {
             turn: self.turn_index(),
             queued: Some(queued.id.clone()),
         }))
-    }
-
-    fn turn_started(&self, index: u32, trigger: TurnTrigger) -> Step {
-        Step::Emit(EventKind::TurnStarted(TurnStarted { index, trigger }))
     }
 
     pub(crate) fn turn_ended(&self) -> Step {
@@ -377,18 +350,6 @@ impl State {
     }
 }
 
-const NO_OBJECT: &str = "A hook rewrote the arguments to something that is no JSON object.";
-
-fn rewritten(call: &ToolCall, arguments: RawJson) -> Option<Arc<ToolCall>> {
-    let arguments = arguments
-        .is_object()
-        .then_some(Arguments::Object(arguments))?;
-    Some(Arc::new(ToolCall {
-        arguments,
-        ..call.clone()
-    }))
-}
-
 /// Says whether the loop ends without waiting for what runs.
 pub(crate) fn is_at_once(cause: &StopCause) -> bool {
     match cause {
@@ -405,13 +366,6 @@ fn stopped(cause: &StopCause) -> Outcome {
             reason: reason.clone(),
         },
     }
-}
-
-/// Finds the message that joins now: every steering message, and a follow-up where the loop would
-/// end.
-fn next_queued(queue: &[Queued], follow_up: bool) -> Option<&Queued> {
-    let steering = queue.iter().find(|queued| queued.queue == Queue::Steering);
-    steering.or_else(|| queue.first().filter(|_| follow_up))
 }
 
 /// Says how a loop ends whose model gave this answer and asked for nothing.

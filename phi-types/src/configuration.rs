@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::ConfigurationId;
+use crate::queue::Delivery;
 
 /// The policy that a loop runs under, recorded when it starts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Configuration {
-    // Wide: each field is one policy, and none depends on another.
+    // Wide: the whole policy of a loop, one field for each of its parts.
     /// Its name, which stands in the ids of its loops.
     pub id: ConfigurationId,
     /// Where the loop must stop.
@@ -29,6 +30,9 @@ pub struct Configuration {
     /// estimate is a quarter of what must not be exceeded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub exact_count: bool,
+    /// How messages that wait join.
+    #[serde(default, skip_serializing_if = "QueuePolicy::is_default")]
+    pub queues: QueuePolicy,
     /// The points that hooks claim; elsewhere nobody is asked.
     pub points: Vec<Point>,
     /// The seed of everything random: the jitter of retries.
@@ -46,6 +50,7 @@ impl Default for Configuration {
             compaction: false,
             compact_at: None,
             exact_count: false,
+            queues: QueuePolicy::default(),
             points: Vec::new(),
             seed: 0,
         }
@@ -60,6 +65,30 @@ pub enum CompactAt {
     Tokens(u64),
     /// So much of the model's window, in percent; never where the window is not known.
     WindowPercent(u8),
+}
+
+/// How messages that wait join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePolicy {
+    /// Steering messages, before a model call; all of them unless said otherwise.
+    pub steering: Delivery,
+    /// Follow-up messages, when the loop would end; one at a time unless said otherwise.
+    pub follow_up: Delivery,
+}
+
+impl QueuePolicy {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self {
+            steering: Delivery::All,
+            follow_up: Delivery::OneAtATime,
+        }
+    }
 }
 
 /// Where a loop must stop. `None` is no limit.
@@ -154,16 +183,28 @@ pub enum ToolExecution {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Point {
+    /// When a prompt, a steering or a follow-up message has arrived: a hook may warn or reject.
+    FilterInput,
+    /// Before the first turn: a hook may reject the loop.
+    BeforeLoop,
+    /// Before each turn: a hook may reject it.
+    BeforeTurn,
     /// Before a model is called: a hook may patch the request.
     BeforeModel,
     /// Before a tool runs: a hook may deny, rewrite the arguments or have somebody asked.
     BeforeTool,
+    /// Before progress of a tool is shown: a hook may replace or hide it.
+    BeforeToolUpdate,
     /// Before the view is made smaller: a hook may forbid it.
     BeforeCompaction,
+    /// Before the loop ends with its answer: a hook may go on with a message.
+    BeforeEnd,
     /// After a model has answered: a hook may observe.
     AfterModel,
     /// After a call has its result: a hook may observe.
     AfterTool,
+    /// After progress of a tool was shown: a hook may observe.
+    AfterToolUpdate,
     /// After the view was made smaller, or could not be: a hook may observe.
     AfterCompaction,
     /// After an attempt to call a model failed: a hook may observe.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{ApprovalRequested, ApprovalResolved};
 use crate::facts::{
-    ApprovalRequested, ApprovalResolved, BranchSelected, BranchesStarted, CacheBroken,
-    CompactionEnded, CompactionStarted, Extension, LimitWarning, LoopEnded, LoopStarted, LoopStuck,
-    MessageAdded, MessageQueued, ModelFailed, ModelStarted, Recovered, SessionEnded,
-    SessionStarted, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted,
+    BranchSelected, BranchesStarted, CacheBroken, CompactionEnded, CompactionStarted, Extension,
+    LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, ModelFailed, ModelStarted,
+    Recovered, SessionEnded, SessionStarted, StopRequested, SurfaceChanged, ToolEnded, ToolStarted,
+    TurnEnded, TurnStarted,
 };
 use crate::id::{LoopId, SessionId};
 use crate::json::{RawJson, deserialize_tagged};
+use crate::queue::{InputFiltered, MessageQueued};
 
 /// The version of the event format, written in [`SessionStarted`].
 pub const FORMAT: u32 = 1;
@@ -78,6 +80,8 @@ pub enum EventKind {
     Message(MessageAdded),
     /// A message arrived and waits for its place.
     MessageQueued(MessageQueued),
+    /// The input filters decided about a prompt or a message that waits.
+    InputFiltered(InputFiltered),
     /// A tool call is run.
     ToolStarted(ToolStarted),
     /// A tool call has its result.
@@ -116,6 +120,7 @@ deserialize_tagged!(EventKind, "type" {
     "model_failed" => ModelFailed,
     "message" => Message,
     "message_queued" => MessageQueued,
+    "input_filtered" => InputFiltered,
     "tool_started" => ToolStarted,
     "tool_ended" => ToolEnded,
     "approval_requested" => ApprovalRequested,

@@ -235,6 +235,8 @@ pub enum TurnTrigger {
     Pause,
     /// A limit was reached and the model may wrap up.
     Grace,
+    /// A hook kept the loop from its end with a message.
+    Hook,
 }
 
 /// A turn ended.
@@ -326,27 +328,6 @@ pub struct MessageAdded {
     pub queued: Option<QueueId>,
 }
 
-/// A message arrived and waits for its place.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MessageQueued {
-    /// Its id: a second one with this id is refused.
-    pub id: QueueId,
-    /// Which place it waits for.
-    pub queue: Queue,
-    /// The message.
-    pub message: Arc<UserMessage>,
-}
-
-/// The place that a message waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Queue {
-    /// Before the next model call; calls that have not started are skipped.
-    Steering,
-    /// When the loop would end.
-    FollowUp,
-}
-
 /// A tool call is run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolStarted {
@@ -375,39 +356,6 @@ pub struct ToolEnded {
     /// The session of the sub-agent that did the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<SessionId>,
-}
-
-/// Somebody is asked whether a call may run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ApprovalRequested {
-    /// The place of the call among the calls of its message, from 0.
-    pub index: u32,
-    /// The call as it would run: the answer is for exactly this.
-    pub call: Arc<ToolCall>,
-    /// What the person is told.
-    pub question: String,
-}
-
-/// The question whether a call may run was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ApprovalResolved {
-    /// The `seq` of the [`ApprovalRequested`].
-    pub request: u64,
-    /// The answer.
-    pub approval: Approval,
-}
-
-/// The answer to the question whether a call may run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Approval {
-    /// It may.
-    Approved {},
-    /// It may not.
-    Denied {
-        /// Why, for the model to read.
-        reason: String,
-    },
 }
 
 /// The view is made smaller.

@@ -17,6 +17,7 @@
 //! # Ok::<(), phi_types::MisplacedDelta>(())
 //! ```
 
+mod approval;
 mod assembler;
 mod configuration;
 mod delta;
@@ -33,6 +34,7 @@ mod message;
 mod outcome;
 mod overlay;
 mod provider;
+mod queue;
 mod request;
 mod sent;
 mod tokens;
@@ -41,9 +43,12 @@ mod transcript;
 mod transcript_check;
 mod usage;
 
+pub use approval::{
+    AnswerScope, Approval, ApprovalRequested, ApprovalResolved, CallHash, StickyAnswers,
+};
 pub use assembler::{Assembler, MisplacedDelta};
 pub use configuration::{
-    CompactAt, Configuration, Limits, Point, RetryPolicy, ToolExecution, ToolPolicy,
+    CompactAt, Configuration, Limits, Point, QueuePolicy, RetryPolicy, ToolExecution, ToolPolicy,
 };
 pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
@@ -51,12 +56,11 @@ pub use delta::{
 pub use error::{JournalError, ProviderError, ProviderErrorKind};
 pub use event::{Event, EventKind, FORMAT};
 pub use facts::{
-    Approval, ApprovalRequested, ApprovalResolved, AttemptFacts, BranchScore, BranchSelected,
-    BranchesStarted, CacheBroken, CompactionBlock, CompactionEnded, CompactionStarted,
-    Continuation, Extension, ForkedFrom, LimitWarning, LoopEnded, LoopStarted, LoopStuck,
-    MessageAdded, MessageQueued, ModelFailed, ModelStarted, PrunedResult, Queue, Recovered,
-    RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged,
-    ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
+    AttemptFacts, BranchScore, BranchSelected, BranchesStarted, CacheBroken, CompactionBlock,
+    CompactionEnded, CompactionStarted, Continuation, Extension, ForkedFrom, LimitWarning,
+    LoopEnded, LoopStarted, LoopStuck, MessageAdded, ModelFailed, ModelStarted, PrunedResult,
+    Recovered, RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested,
+    SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
@@ -70,6 +74,7 @@ pub use message::{
 };
 pub use outcome::{LimitKind, LoopError, Outcome};
 pub use provider::{Identity, Provider};
+pub use queue::{Delivery, FilterVerdict, InputFiltered, MessageQueued, Queue};
 pub use request::{
     ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
 };

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::approval::{AnswerScope, ApprovalResolved, StickyAnswers};
 use crate::event::{Event, EventKind};
-use crate::facts::{MessageAdded, MessageQueued, Queue, RequestPart, ToolEnded, TurnTrigger};
+use crate::facts::{MessageAdded, RequestPart, ToolEnded, TurnTrigger};
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
 use crate::message::{AssistantMessage, Message, UserMessage};
+use crate::queue::{FilterVerdict, InputFiltered, MessageQueued, Queue};
 use crate::request::{ModelPatch, Surface};
 use crate::sent::Sent;
 use crate::tokens::{Calibration, EstimatedTokens, TokenCounter};
@@ -26,6 +28,7 @@ pub struct Transcript {
     open: Vec<OpenCall>,
     unanswered: usize,
     queue: Vec<Queued>,
+    answers: Answers,
     usage: Usage,
     turn_usage: Usage,
 }
@@ -41,6 +44,14 @@ struct Requests {
     surface_tokens: u64,
     /// What the newest report of a request says about the estimate.
     calibration: Calibration,
+}
+
+/// What people answered whether calls may run.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Answers {
+    sticky: StickyAnswers,
+    /// The questions that wait: the `seq` of each and what it is about.
+    asked: Vec<(u64, Arc<ToolCall>)>,
 }
 
 /// A call of the newest assistant message while one of its calls has no result.
@@ -61,6 +72,8 @@ pub struct Queued {
     pub queue: Queue,
     /// The message.
     pub message: Arc<UserMessage>,
+    /// Whether it waits for the input filters first.
+    pub held: bool,
 }
 
 /// Says why an event cannot follow what came before it.
@@ -110,13 +123,18 @@ impl Transcript {
     }
 
     /// Makes the start of the loop that continues this conversation: view, history and surface
-    /// stay, and so does the newest request; what belongs to one loop begins anew. Constant time.
+    /// stay, and so do the newest request and the answers that hold for the session; what belongs to
+    /// one loop begins anew. Constant time.
     #[must_use]
     pub fn continued(&self) -> Self {
         Self {
             history: self.history.clone(),
             view: self.view.clone(),
             surface: self.surface.clone(),
+            answers: Answers {
+                sticky: self.answers.sticky.clone(),
+                asked: Vec::new(),
+            },
             requests: Requests {
                 newest: self.requests.newest.clone(),
                 grace: false,
@@ -133,20 +151,33 @@ impl Transcript {
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         match &event.kind {
             EventKind::Message(added) => self.add_message(added)?,
-            EventKind::MessageQueued(MessageQueued { id, queue, message }) => {
+            EventKind::MessageQueued(MessageQueued {
+                id,
+                queue,
+                message,
+                held,
+            }) => {
                 let (id, message) = (id.clone(), Arc::clone(message));
                 self.queue.push(Queued {
                     id,
                     queue: *queue,
                     message,
+                    held: *held,
                 });
             }
+            EventKind::InputFiltered(filtered) => self.filter(filtered),
+            EventKind::ApprovalRequested(asked) => {
+                let asked = (event.seq, Arc::clone(&asked.call));
+                self.answers.asked.push(asked);
+            }
+            EventKind::ApprovalResolved(resolved) => self.add_approval(resolved),
             EventKind::ToolEnded(ended) => self.add_result(ended)?,
             EventKind::SurfaceChanged(changed) => {
                 self.surface.change(changed);
                 self.requests.surface_tokens = EstimatedTokens.surface(&self.surface);
             }
             EventKind::TurnStarted(started) => {
+                self.answers.asked.clear();
                 self.turn_usage = Usage::default();
                 self.requests.grace = started.trigger == TurnTrigger::Grace;
             }
@@ -262,6 +293,12 @@ impl Transcript {
         &self.queue
     }
 
+    /// Returns the answers that hold for the whole session, so that nobody is asked again.
+    #[must_use]
+    pub fn sticky_answers(&self) -> &StickyAnswers {
+        &self.answers.sticky
+    }
+
     /// Returns the tokens of all attempts of this loop, failed ones and compactions included.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -287,6 +324,37 @@ impl Transcript {
             Message::Assistant(message) => self.add_answer(message),
         }
         Ok(())
+    }
+
+    fn filter(&mut self, filtered: &InputFiltered) {
+        let Some(id) = &filtered.queued else { return };
+        let Some(place) = self.queue.iter().position(|queued| queued.id == *id) else {
+            return;
+        };
+        let Some(queued) = self.queue.get_mut(place) else {
+            return;
+        };
+        match &filtered.verdict {
+            FilterVerdict::Passed {} => queued.held = false,
+            FilterVerdict::Warned { warning } => {
+                queued.held = false;
+                queued.message = Arc::new(queued.message.warned(warning));
+            }
+            FilterVerdict::Rejected { .. } => {
+                self.queue.remove(place);
+            }
+        }
+    }
+
+    fn add_approval(&mut self, resolved: &ApprovalResolved) {
+        let asked = &mut self.answers.asked;
+        let Some(place) = asked.iter().position(|(seq, _)| *seq == resolved.request) else {
+            return;
+        };
+        let (_, call) = asked.swap_remove(place);
+        if resolved.scope == AnswerScope::Session {
+            self.answers.sticky.keep(&call, resolved.approval.clone());
+        }
     }
 
     fn add_answer(&mut self, message: &Arc<AssistantMessage>) {

@@ -78,6 +78,19 @@ impl<'a> Run<'a> {
         self.run.approve(effect, approval)
     }
 
+    /// Like [`Run::approve`], and the answer holds for every call of this session with the same tool
+    /// and arguments: nobody is asked again.
+    ///
+    /// # Errors
+    /// [`Rejected::NotOutstanding`] if nobody asks this any more.
+    pub fn approve_for_session(
+        &mut self,
+        effect: EffectId,
+        approval: Approval,
+    ) -> Result<(), Rejected> {
+        self.run.approve_for_session(effect, approval)
+    }
+
     /// Returns what the loop came to. Before its end, the outcome is aborted.
     #[must_use]
     pub fn finished(&self) -> Finished {

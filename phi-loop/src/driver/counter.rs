@@ -8,8 +8,9 @@ use phi_types::{
     UserMessage,
 };
 
+use crate::decision::Subject;
 use crate::driver::others::others_first;
-use crate::io::{Compact, Subject};
+use crate::io::Compact;
 
 /// How many entries a cache holds.
 const ENTRIES_MAX: usize = 65_536;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
-use phi_types::{Approval, EffectId, QueueId, SurfaceChanged, UserMessage};
+use phi_types::{AnswerScope, Approval, EffectId, QueueId, SurfaceChanged, UserMessage};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::io::{Input, Rejected};
@@ -94,7 +94,24 @@ impl Handle {
     /// # Errors
     /// [`Rejected::NotOutstanding`] if nobody asks this any more.
     pub async fn approve(&self, effect: EffectId, approval: Approval) -> Result<(), Rejected> {
-        self.send(Input::Approval(effect, approval)).await
+        self.send(Input::Approval(effect, approval, AnswerScope::Once))
+            .await
+    }
+
+    /// Like [`Handle::approve`], and the answer holds for every call of this session with the same
+    /// tool and arguments: nobody is asked again.
+    ///
+    /// **Cancel safety:** a dropped call may have delivered the answer.
+    ///
+    /// # Errors
+    /// [`Rejected::NotOutstanding`] if nobody asks this any more.
+    pub async fn approve_for_session(
+        &self,
+        effect: EffectId,
+        approval: Approval,
+    ) -> Result<(), Rejected> {
+        self.send(Input::Approval(effect, approval, AnswerScope::Session))
+            .await
     }
 
     /// Changes what the model is shown from its next call on.

@@ -1,39 +1,61 @@
 //! The port of policy: what is asked before a step and told after it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use phi_types::{
-    AssistantMessage, CompactionEnded, LoopEnded, LoopId, ModelFailed, ModelPatch, Point, RawJson,
-    Request, SessionId, ToolCall, ToolEnded, TurnEnded,
+    AssistantMessage, CompactionEnded, EffectId, History, LoopEnded, LoopId, ModelFailed,
+    ModelPatch, Point, RawJson, Request, SessionId, ToolCall, ToolEnded, ToolProgress, TurnEnded,
+    UserMessage,
 };
 
+use crate::decision::{Incoming, NextTurn};
 use crate::io::Compact;
 
-/// Policy of a loop.
-///
-/// Every method has a default that changes nothing, and is called only where [`Hooks::points`] claims
-/// its point. A gate (`before_*`) that fails, panics or takes too long fails closed. An observer
-/// (`after_*`, `on_error`) that does so is reported as [`crate::Update::HookFailed`] and changes nothing.
-///
-/// Observers run one after the other, and the loop waits for them: while one runs, nothing but a
-/// cancel is looked at.
-///
-/// | method | when | may change | several combine | cannot take back |
-/// |---|---|---|---|---|
-/// | `before_model` | before each attempt is announced | the request of this attempt, or refuse it | patches in order, a refusal wins | earlier turns |
-/// | `before_tool` | before each call is announced | the arguments, or deny, or have somebody asked | in order: a denial wins, then a question, then the arguments | calls that started |
-/// | `before_compaction` | before each compaction is announced | nothing, or leave it out | in order: the first that leaves it out wins | what was left out before |
-/// | `after_model` | after the answer is written | nothing | in order | the answer |
-/// | `after_tool` | after the result is written | nothing | in order | the result |
-/// | `after_compaction` | after its outcome is written | nothing | in order | the outcome |
-/// | `on_error` | after the failure of an attempt is written, before the next attempt or fall-back | nothing | in order | the failure |
-/// | `after_turn` | after the end of a turn is written | nothing | in order | the turn |
-/// | `after_loop` | after the end of the loop is written, before the run ends | nothing | in order | the outcome |
-///
-/// **Cancel safety:** the future of a hook is dropped when the loop is cancelled or dropped.
+#[doc = include_str!("../../docs/hooks.md")]
 #[async_trait]
 pub trait Hooks: Send + Sync {
     /// Says which points it claims. The same for the life of the value.
     fn points(&self) -> Vec<Point>;
+
+    /// Decides whether a prompt, a steering or a follow-up message is let in.
+    ///
+    /// # Errors
+    /// A filter that fails rejects a message that waits, and fails a loop for its prompt.
+    async fn filter_input(
+        &self,
+        context: &HookContext,
+        input: &Incoming,
+    ) -> Result<InputDecision, HookError> {
+        let _unread = (context, input);
+        Ok(InputDecision::Pass)
+    }
+
+    /// Decides whether the loop takes its first turn on this conversation, which ends with the prompt.
+    ///
+    /// # Errors
+    /// A gate that fails ends the loop as failed.
+    async fn before_loop(
+        &self,
+        context: &HookContext,
+        view: &History,
+    ) -> Result<GateDecision, HookError> {
+        let _unread = (context, view);
+        Ok(GateDecision::Proceed)
+    }
+
+    /// Decides whether a turn begins.
+    ///
+    /// # Errors
+    /// A gate that fails ends the loop as failed.
+    async fn before_turn(
+        &self,
+        context: &HookContext,
+        turn: &NextTurn,
+    ) -> Result<GateDecision, HookError> {
+        let _unread = (context, turn);
+        Ok(GateDecision::Proceed)
+    }
 
     /// Decides about a model call.
     ///
@@ -59,6 +81,32 @@ pub trait Hooks: Send + Sync {
     ) -> Result<ToolDecision, HookError> {
         let _unread = (context, call);
         Ok(ToolDecision::Allow)
+    }
+
+    /// Decides how progress of a running tool is shown.
+    ///
+    /// # Errors
+    /// A gate that fails hides this report and is reported as [`crate::Update::HookFailed`].
+    async fn before_tool_update(
+        &self,
+        context: &HookContext,
+        update: &ToolUpdate,
+    ) -> Result<UpdateDecision, HookError> {
+        let _unread = (context, update);
+        Ok(UpdateDecision::Show)
+    }
+
+    /// Decides whether the loop ends as completed with this conversation, which ends with the answer.
+    ///
+    /// # Errors
+    /// A gate that fails ends the loop as failed.
+    async fn before_end(
+        &self,
+        context: &HookContext,
+        view: &History,
+    ) -> Result<EndDecision, HookError> {
+        let _unread = (context, view);
+        Ok(EndDecision::End)
     }
 
     /// Decides about a compaction, which the machine asks for before it begins.
@@ -93,6 +141,19 @@ pub trait Hooks: Send + Sync {
     /// A failure is reported and changes nothing.
     async fn after_tool(&self, context: &HookContext, ended: &ToolEnded) -> Result<(), HookError> {
         let _unread = (context, ended);
+        Ok(())
+    }
+
+    /// Observes progress of a running tool that is shown.
+    ///
+    /// # Errors
+    /// A failure is reported and changes nothing.
+    async fn after_tool_update(
+        &self,
+        context: &HookContext,
+        update: &ToolUpdate,
+    ) -> Result<(), HookError> {
+        let _unread = (context, update);
         Ok(())
     }
 
@@ -135,6 +196,64 @@ pub trait Hooks: Send + Sync {
         let _unread = (context, ended);
         Ok(())
     }
+}
+
+/// What a hook decides about an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputDecision {
+    /// It is let in.
+    Pass,
+    /// It is let in with a warning that the model reads after it.
+    Warn {
+        /// The warning.
+        warning: String,
+    },
+    /// It is not let in: a prompt rejects its loop, a message that waits is dropped.
+    Reject {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a hook decides about a loop or a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateDecision {
+    /// It begins.
+    Proceed,
+    /// It does not: the loop ends as rejected.
+    Reject {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What a hook decides about the end of a loop.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EndDecision {
+    /// The loop ends.
+    End,
+    /// These messages join in the user's name, at least one, and another turn begins.
+    Continue(Vec<Arc<UserMessage>>),
+}
+
+/// Progress of a running tool.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolUpdate {
+    /// The call.
+    pub effect: EffectId,
+    /// What it reports.
+    pub progress: ToolProgress,
+}
+
+/// What a hook decides about progress.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UpdateDecision {
+    /// It is shown.
+    Show,
+    /// This is shown instead.
+    Replace(ToolProgress),
+    /// Nothing is shown.
+    Hide,
 }
 
 /// What a hook decides about a compaction.

@@ -11,15 +11,19 @@ use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
-use phi_types::{Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolResult, Usage};
+use phi_types::{
+    Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolProgress, ToolResult, Usage,
+};
 use tokio::time::{Instant, Sleep};
 
+use crate::decision::{DecisionId, Subject, Verdict};
 use crate::driver::counter::counted_subject;
-use crate::driver::hooks::HookContext;
+use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::parts::Driver;
 use crate::driver::progress::Progress;
+use crate::driver::run::HookFailed;
 use crate::driver::work::{self, decide, panic_text, run_tool};
-use crate::io::{CallModel, Compact, DecisionId, Input, RunTool, Subject, ToolReport, Verdict};
+use crate::io::{CallModel, Compact, Input, RunTool, ToolReport};
 
 type ToolFuture = Abortable<Call>;
 
@@ -48,7 +52,21 @@ pub(crate) struct InFlight {
     decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
     compaction: Option<(EffectId, BoxFuture<'static, Input>)>,
     progress: Arc<Progress>,
+    /// What hooks decide about progress, one report at a time.
+    update: Option<(EffectId, BoxFuture<'static, News>)>,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What happened in a run.
+pub(crate) enum News {
+    /// Something that the machine must be told.
+    Input(Input),
+    /// A tool reports progress that nobody has decided about.
+    Progress(EffectId, ToolProgress),
+    /// A hook decided that progress is not shown.
+    Hidden,
+    /// A hook failed that decides how progress is shown; it is not shown.
+    HookFailed(HookFailed),
 }
 
 impl InFlight {
@@ -128,6 +146,19 @@ impl InFlight {
             .push(Box::pin(async move { (id, decision.await) }));
     }
 
+    /// Asks the hooks how progress is shown.
+    pub(crate) fn decide_update(
+        &mut self,
+        driver: &Driver,
+        context: HookContext,
+        update: ToolUpdate,
+    ) {
+        let (hooks, timeout) = (Arc::clone(&driver.hooks), driver.hook_timeout);
+        let id = update.effect.clone();
+        let deciding = work::decide_update(hooks, context, update, timeout);
+        self.update = Some((id, Box::pin(deciding)));
+    }
+
     /// Starts to make the view smaller; where that fails at once, returns what the machine must be
     /// told.
     pub(crate) fn compact(&mut self, driver: &Driver, compact: Compact) -> Option<Input> {
@@ -152,7 +183,7 @@ impl InFlight {
         }
         if let Some(abort) = self.tool_aborts.remove(&effect.seq) {
             abort.abort();
-            self.progress.forget(effect);
+            self.forget_progress(effect);
             if self.tool_aborts.is_empty() {
                 // Dropping what is left here stops the aborted calls before anybody is told.
                 self.tools = FuturesUnordered::new();
@@ -161,33 +192,50 @@ impl InFlight {
     }
 
     /// Polls everything but the model; the first thing that happened comes back.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<Input> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, timeout: Option<Instant>) -> Poll<News> {
         if self.poll_timer(cx, timeout).is_ready() {
-            return Poll::Ready(Input::Timeout);
+            return Poll::Ready(News::Input(Input::Timeout));
         }
         while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
             // An aborted call has nothing to say.
             if let Ok((id, report)) = ended {
                 self.tool_aborts.remove(&id.seq);
-                self.progress.forget(&id);
-                return Poll::Ready(Input::ToolEnded(id, report));
+                self.forget_progress(&id);
+                return Poll::Ready(News::Input(Input::ToolEnded(id, report)));
             }
         }
         if let Some((_, work)) = &mut self.compaction
             && let Poll::Ready(input) = work.as_mut().poll(cx)
         {
             self.compaction = None;
-            return Poll::Ready(input);
+            return Poll::Ready(News::Input(input));
         }
         if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next_unpin(cx) {
-            return Poll::Ready(Input::Decided(id, verdict));
+            return Poll::Ready(News::Input(Input::Decided(id, verdict)));
         }
-        if !self.tool_aborts.is_empty()
-            && let Poll::Ready((id, progress)) = self.progress.poll_next(cx)
-        {
-            return Poll::Ready(Input::ToolProgress(id, progress));
+        self.poll_progress(cx)
+    }
+
+    /// While hooks decide about one report, the newest one of each tool waits.
+    fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        if let Some((_, deciding)) = &mut self.update {
+            let news = ready!(deciding.as_mut().poll(cx));
+            self.update = None;
+            return Poll::Ready(news);
         }
-        Poll::Pending
+        if self.tool_aborts.is_empty() {
+            return Poll::Pending;
+        }
+        let (id, progress) = ready!(self.progress.poll_next(cx));
+        Poll::Ready(News::Progress(id, progress))
+    }
+
+    /// Nobody is shown what a call reported that has ended.
+    fn forget_progress(&mut self, id: &EffectId) {
+        self.progress.forget(id);
+        if self.update.as_ref().is_some_and(|(about, _)| about == id) {
+            self.update = None;
+        }
     }
 
     /// Polls the model alone, the one thing that may speak thousands of times in a row.

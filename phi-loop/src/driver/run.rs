@@ -10,14 +10,14 @@ use chrono::{DateTime, Utc};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use phi_types::{
-    Approval, EffectId, Event, JournalError, Live, LoopError, LoopId, Outcome, Point, Queued,
-    Transcript, Usage,
+    AnswerScope, Approval, EffectId, Event, JournalError, Live, LoopError, LoopId, Outcome, Point,
+    Queued, ToolProgress, Transcript, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::driver::handle::{COMMANDS_MAX, CancelFlag, Command, Handle};
-use crate::driver::hooks::HookContext;
-use crate::driver::in_flight::InFlight;
+use crate::driver::hooks::{HookContext, ToolUpdate};
+use crate::driver::in_flight::{InFlight, News};
 use crate::driver::parts::{Clock, Driver};
 use crate::driver::work::{Observation, observe};
 use crate::io::{Effect, Input, Output, Rejected};
@@ -161,7 +161,20 @@ impl Run {
     /// # Errors
     /// [`Rejected::NotOutstanding`] if nobody asks this any more.
     pub fn approve(&mut self, effect: EffectId, approval: Approval) -> Result<(), Rejected> {
-        self.input(Input::Approval(effect, approval))
+        self.input(Input::Approval(effect, approval, AnswerScope::Once))
+    }
+
+    /// Like [`Run::approve`], and the answer holds for every call of this session with the same tool
+    /// and arguments: nobody is asked again.
+    ///
+    /// # Errors
+    /// [`Rejected::NotOutstanding`] if nobody asks this any more.
+    pub fn approve_for_session(
+        &mut self,
+        effect: EffectId,
+        approval: Approval,
+    ) -> Result<(), Rejected> {
+        self.input(Input::Approval(effect, approval, AnswerScope::Session))
     }
 
     /// Returns what the loop came to. Before its end, the outcome is aborted.
@@ -253,7 +266,13 @@ impl Run {
                     }));
                 }
             },
-            Output::Live(live) => self.outgoing.ready.push_back(Update::Live(live)),
+            Output::Live(live) => {
+                if self.points.contains(&Point::AfterToolUpdate) {
+                    let observation = Observation::of_live(&live);
+                    self.outgoing.observations.extend(observation);
+                }
+                self.outgoing.ready.push_back(Update::Live(live));
+            }
             Output::Abort(effect) => self.in_flight.abort(&effect),
             Output::Effect(effect) => self.begin(effect, cx),
         }
@@ -350,14 +369,32 @@ impl Run {
             .machine
             .next_timeout()
             .map(|at| self.pace.clock.instant(at));
-        if let Poll::Ready(input) = self.in_flight.poll(cx, timeout) {
-            self.quietly(input);
+        if let Poll::Ready(news) = self.in_flight.poll(cx, timeout) {
+            match news {
+                News::Input(input) => self.quietly(input),
+                News::Progress(id, progress) => self.progressed(id, progress),
+                News::Hidden => {}
+                News::HookFailed(failed) => {
+                    self.outgoing.ready.push_back(Update::HookFailed(failed));
+                }
+            }
             return Poll::Ready(None);
         }
         match self.in_flight.poll_model(cx) {
             Some(input) => Poll::Ready(self.take_from_model(input)),
             None => Poll::Pending,
         }
+    }
+
+    /// Shows progress of a tool, once a hook that claims it has decided how.
+    fn progressed(&mut self, effect: EffectId, progress: ToolProgress) {
+        if !self.points.contains(&Point::BeforeToolUpdate) {
+            self.quietly(Input::ToolProgress(effect, progress));
+            return;
+        }
+        let context = self.context();
+        self.in_flight
+            .decide_update(&self.driver, context, ToolUpdate { effect, progress });
     }
 
     /// An increment needs no look at the clock: only its failure would be written down.

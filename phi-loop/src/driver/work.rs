@@ -7,19 +7,23 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use phi_types::{
-    AssistantMessage, CompactionEnded, CountedTokens, EventKind, History, LoopEnded, Message,
-    ModelFailed, Point, SessionId, TokenCounter, Tool, ToolContext, ToolEnded, ToolEnding,
-    ToolResult, TurnEnded, Usage,
+    AssistantMessage, CompactionEnded, CountedTokens, EventKind, History, Increment, Live,
+    LoopEnded, Message, ModelFailed, Point, SessionId, TokenCounter, Tool, ToolContext, ToolEnded,
+    ToolEnding, ToolResult, TurnEnded, Usage,
 };
 
 use crate::counting::Counting;
+use crate::decision::{Subject, Verdict};
 use crate::driver::compaction::{CompactionFailed, Compactor};
 use crate::driver::counter::counted;
 use crate::driver::hooks::{
-    CompactionDecision, HookContext, HookError, Hooks, ModelDecision, ToolDecision,
+    CompactionDecision, EndDecision, GateDecision, HookContext, HookError, Hooks, InputDecision,
+    ModelDecision, ToolDecision, ToolUpdate, UpdateDecision,
 };
+use crate::driver::in_flight::News;
 use crate::driver::progress::Progress;
-use crate::io::{Compact, Compacted, Input, RunTool, Subject, ToolReport, Verdict};
+use crate::driver::run::HookFailed;
+use crate::io::{Compact, Compacted, Input, RunTool, ToolReport};
 
 /// Runs one call: arguments that the tool refuses end as invalid, a panic ends as failed.
 pub(crate) async fn run_tool(
@@ -58,19 +62,26 @@ pub(crate) async fn decide(
     timeout: Duration,
 ) -> Verdict {
     let asked = async {
-        match &subject.await {
-            Subject::Model(request) => Ok(match hooks.before_model(&context, request).await? {
+        Ok(match &subject.await {
+            Subject::Input(input) => match hooks.filter_input(&context, input).await? {
+                InputDecision::Pass => Verdict::Proceed,
+                InputDecision::Warn { warning } => Verdict::Warn { warning },
+                InputDecision::Reject { reason } => Verdict::Deny { reason },
+            },
+            Subject::Loop(view) => gate(hooks.before_loop(&context, view).await?),
+            Subject::Turn(turn) => gate(hooks.before_turn(&context, turn).await?),
+            Subject::Model(request) => match hooks.before_model(&context, request).await? {
                 ModelDecision::Proceed => Verdict::Proceed,
                 ModelDecision::Patch(patch) => Verdict::Patch(patch),
                 ModelDecision::Reject { reason } => Verdict::Deny { reason },
-            }),
+            },
             Subject::Compaction(compact) => {
-                Ok(match hooks.before_compaction(&context, compact).await? {
+                match hooks.before_compaction(&context, compact).await? {
                     CompactionDecision::Proceed => Verdict::Proceed,
                     CompactionDecision::Skip { reason } => Verdict::Deny { reason },
-                })
+                }
             }
-            Subject::Tool(call) => Ok(match hooks.before_tool(&context, call).await? {
+            Subject::Tool(call) => match hooks.before_tool(&context, call).await? {
                 ToolDecision::Allow => Verdict::Proceed,
                 ToolDecision::Rewrite(arguments) => Verdict::Rewrite(arguments),
                 ToolDecision::Ask {
@@ -81,12 +92,47 @@ pub(crate) async fn decide(
                     arguments,
                 },
                 ToolDecision::Deny { reason } => Verdict::Deny { reason },
-            }),
-        }
+            },
+            Subject::End(view) => match hooks.before_end(&context, view).await? {
+                EndDecision::End => Verdict::Proceed,
+                EndDecision::Continue(messages) => Verdict::Continue(messages),
+            },
+        })
     };
     guarded(asked, timeout)
         .await
         .unwrap_or_else(|HookError(reason)| Verdict::Fail { reason })
+}
+
+fn gate(decision: GateDecision) -> Verdict {
+    match decision {
+        GateDecision::Proceed => Verdict::Proceed,
+        GateDecision::Reject { reason } => Verdict::Deny { reason },
+    }
+}
+
+/// Asks the hooks how progress is shown; whatever goes wrong hides it.
+pub(crate) async fn decide_update(
+    hooks: Arc<dyn Hooks>,
+    context: HookContext,
+    update: ToolUpdate,
+    timeout: Duration,
+) -> News {
+    let decided = guarded(hooks.before_tool_update(&context, &update), timeout).await;
+    let ToolUpdate { effect, progress } = update;
+    let shown = match decided {
+        Ok(UpdateDecision::Show) => Some(progress),
+        Ok(UpdateDecision::Replace(progress)) => Some(progress),
+        Ok(UpdateDecision::Hide) => None,
+        Err(HookError(reason)) => {
+            let point = Point::BeforeToolUpdate;
+            return News::HookFailed(HookFailed { point, reason });
+        }
+    };
+    match shown {
+        Some(progress) => News::Input(Input::ToolProgress(effect, progress)),
+        None => News::Hidden,
+    }
 }
 
 /// Makes the view smaller, unless an exact count finds it small enough; whatever goes wrong is a
@@ -150,6 +196,7 @@ pub(crate) enum Observation {
     Error(Box<ModelFailed>),
     Turn(TurnEnded),
     Loop(Box<LoopEnded>),
+    Update(ToolUpdate),
 }
 
 impl Observation {
@@ -181,6 +228,17 @@ impl Observation {
         }
     }
 
+    /// Makes the observation of progress that was shown.
+    pub(crate) fn of_live(live: &Live) -> Option<Self> {
+        match &live.increment {
+            Increment::Progress(progress) => Some(Self::Update(ToolUpdate {
+                effect: live.effect.clone(),
+                progress: progress.clone(),
+            })),
+            Increment::Delta(_) => None,
+        }
+    }
+
     pub(crate) fn point(&self) -> Point {
         match self {
             Self::Model(_) => Point::AfterModel,
@@ -189,6 +247,7 @@ impl Observation {
             Self::Error(_) => Point::OnError,
             Self::Turn(_) => Point::AfterTurn,
             Self::Loop(_) => Point::AfterLoop,
+            Self::Update(_) => Point::AfterToolUpdate,
         }
     }
 }
@@ -209,6 +268,7 @@ pub(crate) async fn observe(
             Observation::Error(failed) => hooks.on_error(&context, failed).await,
             Observation::Turn(ended) => hooks.after_turn(&context, ended).await,
             Observation::Loop(ended) => hooks.after_loop(&context, ended).await,
+            Observation::Update(update) => hooks.after_tool_update(&context, update).await,
         }
     };
     guarded(told, timeout)

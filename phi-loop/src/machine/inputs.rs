@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind, Live,
-    LoopError, LoopStarted, Message, MessageAdded, MessageQueued, ModelPatch, Outcome, Queue,
-    QueueId, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
-    ToolResult, TurnStarted, TurnTrigger, Usage, UserMessage,
+    AnswerScope, Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind,
+    Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue, QueueId, StopCause,
+    StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress, ToolResult, Usage,
+    UserMessage,
 };
 
 use super::Machine;
 use crate::calls::Slot;
-use crate::io::{Compacted, DecisionId, Output, Rejected, ToolReport, Verdict};
+use crate::io::{Compacted, Output, Rejected, ToolReport};
 use crate::state::{Calling, Phase, Stage};
+use crate::step::Opening;
 
 impl Machine {
     pub(super) fn on_prompt(
@@ -28,6 +29,16 @@ impl Machine {
             check_message(message)?;
         }
         self.begin(now)?;
+        if self.state.claims(Point::FilterInput) {
+            self.deciding.opening = Some(Opening::Prompt(messages));
+        } else {
+            self.say(now, messages);
+        }
+        Ok(())
+    }
+
+    /// Lets messages of the user into the conversation.
+    pub(super) fn say(&mut self, now: DateTime<Utc>, messages: Vec<Arc<UserMessage>>) {
         for message in messages {
             let turn = self.state.turn_index();
             let message = Message::User(message);
@@ -40,7 +51,6 @@ impl Machine {
                 }),
             );
         }
-        Ok(())
     }
 
     pub(super) fn on_continue(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
@@ -50,15 +60,14 @@ impl Machine {
             ));
         }
         self.begin(now)?;
-        let index = self.state.turn_index();
-        let trigger = TurnTrigger::Continue;
-        self.emit(now, EventKind::TurnStarted(TurnStarted { index, trigger }));
+        self.deciding.opening = Some(Opening::Continue);
         Ok(())
     }
 
     /// Announces the loop, unless a restored log holds the announcement already.
     fn begin(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
-        if !matches!(self.state.phase, Phase::New | Phase::Started) {
+        let begun = !matches!(self.state.phase, Phase::New | Phase::Started);
+        if begun || self.deciding.opening.is_some() {
             return Err(self.not_now("has begun already"));
         }
         let surface = match &self.start {
@@ -108,9 +117,15 @@ impl Machine {
             return Err(Rejected::Duplicate(id));
         }
         check_message(&message)?;
+        let held = self.state.claims(Point::FilterInput);
         self.emit(
             now,
-            EventKind::MessageQueued(MessageQueued { id, queue, message }),
+            EventKind::MessageQueued(MessageQueued {
+                id,
+                queue,
+                message,
+                held,
+            }),
         );
         Ok(())
     }
@@ -176,6 +191,7 @@ impl Machine {
         now: DateTime<Utc>,
         effect: EffectId,
         approval: Approval,
+        scope: AnswerScope,
     ) -> Result<(), Rejected> {
         let calls = self
             .state
@@ -190,6 +206,7 @@ impl Machine {
         let resolved = ApprovalResolved {
             request: effect.seq,
             approval,
+            scope,
         };
         self.emit(now, EventKind::ApprovalResolved(resolved));
         Ok(())
@@ -205,89 +222,6 @@ impl Machine {
         self.compacting(effect)?;
         let ended = self.state.compaction_ended(compacted, usage);
         self.emit(now, ended);
-        Ok(())
-    }
-
-    pub(super) fn on_decided(
-        &mut self,
-        now: DateTime<Utc>,
-        id: DecisionId,
-        verdict: Verdict,
-    ) -> Result<(), Rejected> {
-        if self.deciding.model == Some(id) {
-            return self.decided_model(now, verdict);
-        }
-        let place = self
-            .deciding
-            .tools
-            .iter()
-            .position(|index| self.tool_decision(*index) == id);
-        let pending = match self.state.calls().and_then(|calls| calls.get(id.index)) {
-            Some(Slot::Pending(call)) => Some(Arc::clone(call)),
-            _ => None,
-        };
-        let (Some(place), Some(call)) = (place, pending) else {
-            return Err(Rejected::NotAsked(id));
-        };
-        let Some(step) = self.state.decided_tool(id.index, &call, verdict) else {
-            return Err(ill_shaped("a tool call has no request to patch"));
-        };
-        self.deciding.tools.swap_remove(place);
-        self.emit_step(now, step);
-        Ok(())
-    }
-
-    fn decided_model(&mut self, now: DateTime<Utc>, verdict: Verdict) -> Result<(), Rejected> {
-        let Phase::Calling(calling) = &self.state.phase else {
-            return Ok(());
-        };
-        if calling.stage == Stage::Overflowed || self.state.compaction_due() {
-            return self.decided_compaction(now, verdict);
-        }
-        let refused = match verdict {
-            Verdict::Proceed => Ok(ModelPatch::default()),
-            Verdict::Patch(patch) => Ok(patch),
-            Verdict::Deny { reason } => Err(Outcome::Rejected { reason }),
-            Verdict::Fail { reason } => Err(Outcome::Failed {
-                error: LoopError::Hook { reason },
-            }),
-            Verdict::Rewrite(_) | Verdict::Ask { .. } => {
-                return Err(ill_shaped(
-                    "a model call has no arguments and needs no approval",
-                ));
-            }
-        };
-        self.deciding.model = None;
-        match refused {
-            Ok(patch) => {
-                let attempts = calling.attempts;
-                if let Some(broken) = self.state.cache_broken(attempts, &patch) {
-                    self.emit(now, broken);
-                }
-                let started = self.state.model_started(attempts, patch);
-                self.emit(now, started);
-            }
-            Err(outcome) => {
-                let ended = self.state.turn_ended();
-                self.emit_step(now, ended);
-                let ended = self.state.loop_ended(outcome);
-                self.emit(now, ended);
-            }
-        }
-        Ok(())
-    }
-
-    fn decided_compaction(&mut self, now: DateTime<Utc>, verdict: Verdict) -> Result<(), Rejected> {
-        let kind = match verdict {
-            Verdict::Proceed => self.state.compaction_started(),
-            Verdict::Deny { reason } | Verdict::Fail { reason } => {
-                self.state.compaction_failed(Some(reason), Usage::default())
-            }
-            Verdict::Patch(_) | Verdict::Rewrite(_) | Verdict::Ask { .. } => {
-                return Err(ill_shaped("a compaction goes on or is left out"));
-            }
-        };
-        self.emit(now, kind);
         Ok(())
     }
 
@@ -418,6 +352,6 @@ fn without_empty_texts(mut result: Arc<ToolResult>) -> Arc<ToolResult> {
     result
 }
 
-fn ill_shaped(why: &str) -> Rejected {
+pub(super) fn ill_shaped(why: &str) -> Rejected {
     Rejected::IllShaped(why.to_owned())
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{EffectId, Event, EventKind, ModelPatch, Outcome, Point};
+use phi_types::{CallHash, EffectId, Event, EventKind, Outcome};
 
-use super::{Attempt, Machine, Pending};
+use super::{Attempt, Deciding, Machine, Pending};
 use crate::calls::{Running, Slot};
 use crate::counting::Counting;
-use crate::io::{AskApproval, CallModel, Compact, DecisionId, Effect, Output, RunTool, Subject};
+use crate::io::{AskApproval, CallModel, Compact, Effect, Output, RunTool};
 use crate::state::{Calling, Phase, Stage};
 use crate::step::{Asked, Step, is_at_once};
 
@@ -28,36 +28,20 @@ impl Machine {
                 self.cut_attempt(now, attempts, seq);
                 continue;
             }
-            let points = &self.state.configuration.points;
             let asked = Asked {
-                before_model: points.contains(&Point::BeforeModel),
-                before_tool: points.contains(&Point::BeforeTool),
-                before_compaction: points.contains(&Point::BeforeCompaction),
-                model: self.deciding.model,
+                opening: self.deciding.opening.as_ref(),
+                outstanding: self.deciding.step.map(|asking| asking.point),
+                passed: self.deciding.passed,
                 tools: &self.deciding.tools,
             };
             match self.state.step(&asked, now) {
                 Step::Wait => break,
                 Step::Emit(kind) => self.emit(now, kind),
-                Step::DecideModel | Step::DecideCompaction => {
-                    let Phase::Calling(calling) = &self.state.phase else {
-                        break;
-                    };
-                    self.deciding.model = Some(DecisionId {
-                        seq: self.state.trace.seq,
-                        index: 0,
-                    });
-                    self.pending.effects.extend(self.decide_model(calling));
-                }
-                Step::DecideTool(index, call) => {
-                    self.deciding.tools.push(index);
-                    let id = self.tool_decision(index);
-                    self.pending
-                        .effects
-                        .push(Effect::Decide(id, Subject::Tool(call)));
-                }
+                Step::Decide(point) => self.ask_step(point),
+                Step::DecideTool(index, call) => self.ask_tool(index, call),
             }
         }
+        self.ask_inputs();
         self.flush();
     }
 
@@ -137,12 +121,17 @@ impl Machine {
                     self.pending.aborts.push(abort);
                 }
             }
+            // The step waits for what the filters decide about it.
+            EventKind::MessageQueued(queued) if queued.held => self.forget_step(),
+            EventKind::TurnStarted(_) => {
+                self.deciding.opening = None;
+                self.forget_step();
+            }
             EventKind::TurnEnded(_)
             | EventKind::Message(_)
             | EventKind::SurfaceChanged(_)
-            | EventKind::CompactionEnded(_) => {
-                self.deciding.model = None;
-            }
+            | EventKind::CompactionEnded(_) => self.forget_step(),
+            EventKind::LoopEnded(_) => self.deciding = Deciding::default(),
             _ => {}
         }
     }
@@ -164,12 +153,12 @@ impl Machine {
         match &event.kind {
             EventKind::ModelStarted(_) => {
                 self.attempt = Attempt::default();
-                self.deciding.model = None;
+                self.forget_step();
                 let call = self.call_model();
                 self.pending.effects.extend(call);
             }
             EventKind::CompactionStarted(_) => {
-                self.deciding.model = None;
+                self.forget_step();
                 self.pending
                     .effects
                     .push(Effect::Compact(self.compact(seq)));
@@ -235,6 +224,7 @@ impl Machine {
             tool: Arc::clone(&call.name),
             arguments: call.arguments.object()?.clone(),
             question: question.clone(),
+            hash: CallHash::of(call)?,
         }))
     }
 
@@ -253,31 +243,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn decide_model(&self, calling: &Calling) -> Option<Effect> {
-        let id = self.deciding.model?;
-        if calling.stage == Stage::Overflowed || self.state.compaction_due() {
-            return Some(Effect::Decide(id, Subject::Compaction(self.compact(0))));
-        }
-        let target = self.state.target_of(calling.attempts);
-        let next = self
-            .state
-            .transcript
-            .next_request(target, &ModelPatch::default());
-        let request = next.request(&self.state.session)?;
-        Some(Effect::Decide(id, Subject::Model(request)))
-    }
-
-    /// Names the decision about a call after the message that asks for it.
-    pub(super) fn tool_decision(&self, index: u32) -> DecisionId {
-        let seq = match &self.state.phase {
-            Phase::Settling { message_seq, .. } => *message_seq,
-            Phase::New
-            | Phase::Started
-            | Phase::Between { .. }
-            | Phase::Calling(_)
-            | Phase::Ended(_) => 0,
-        };
-        DecisionId { seq, index }
+    /// What was decided about the next step, or is being decided, was about another one.
+    fn forget_step(&mut self) {
+        (self.deciding.step, self.deciding.passed) = (None, None);
     }
 
     pub(super) fn effect_id(&self, seq: u64) -> EffectId {

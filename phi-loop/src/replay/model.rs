@@ -1,16 +1,17 @@
 //! What led to the events of a model call: its answer, its failure, and what hooks decided about it.
 
 use phi_types::{
-    AssistantMessage, Delta, EffectId, Event, EventKind, Finish, LoopError, Message, MessageAdded,
-    ModelFailed, ModelStarted, Outcome, ProviderErrorKind, StopReason,
+    AssistantMessage, Delta, EffectId, Event, EventKind, Finish, Message, MessageAdded,
+    ModelFailed, ModelStarted, Point, ProviderErrorKind, StopReason,
 };
 
 use super::{Diverged, Replay, diverged, restored};
-use crate::io::{Effect, Input, Output, Verdict};
+use crate::decision::Verdict;
+use crate::io::{Effect, Input, Output};
 
 impl Replay<'_> {
-    pub(super) fn model_decided(&mut self, started: &ModelStarted) -> Input {
-        match self.deciding_model.take() {
+    pub(super) fn model_decided(&self, started: &ModelStarted) -> Input {
+        match self.asked_at(Point::BeforeModel) {
             Some(id) if started.patch.is_empty() => Input::Decided(id, Verdict::Proceed),
             Some(id) => Input::Decided(id, Verdict::Patch(started.patch.clone())),
             None => Input::Timeout,
@@ -21,16 +22,15 @@ impl Replay<'_> {
     /// over before the event that follows, which may come much later.
     pub(super) fn wait_for_question(&mut self, event: &Event) {
         let due = self.machine.next_timeout().filter(|due| *due < event.at);
-        let (None, Some(due)) = (self.deciding_model, due) else {
+        let (None, Some(due)) = (self.machine.asked_at(), due) else {
             return;
         };
         let mut waited = self.machine.clone();
         if waited.handle(due, Input::Timeout).is_err() {
             return;
         }
-        if let Some(Output::Effect(Effect::Decide(id, _))) = waited.poll() {
+        if let Some(Output::Effect(Effect::Decide(..))) = waited.poll() {
             self.asked += 1;
-            self.deciding_model = Some(id);
             self.machine = waited;
         }
     }
@@ -38,7 +38,6 @@ impl Replay<'_> {
     /// The process ended in the middle of the announcement: what the hooks had decided is lost, and
     /// the first half of the step is taken as it is.
     pub(super) fn cut_short(&mut self) -> Result<(), Diverged> {
-        self.deciding_model = None;
         self.matched += 1;
         self.machine = restored(self.before, self.events, self.matched)?;
         Ok(())
@@ -126,27 +125,5 @@ impl Replay<'_> {
             Some(Effect::CallModel(call)) => Ok(call.id),
             _ => Err(diverged(Some(event), None, "no model call is in flight")),
         }
-    }
-}
-
-/// Reads from the end of a loop what a hook had decided about its model call.
-pub(super) fn refusal(following: Option<&Event>) -> Verdict {
-    match following.map(|event| &event.kind) {
-        Some(EventKind::LoopEnded(ended)) => match &ended.outcome {
-            Outcome::Failed {
-                error: LoopError::Hook { reason },
-            } => Verdict::Fail {
-                reason: reason.clone(),
-            },
-            Outcome::Rejected { reason } => Verdict::Deny {
-                reason: reason.clone(),
-            },
-            _ => Verdict::Deny {
-                reason: String::new(),
-            },
-        },
-        _ => Verdict::Deny {
-            reason: String::new(),
-        },
     }
 }

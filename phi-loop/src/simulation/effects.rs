@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use phi_types::{
-    Approval, CompactionBlock, CountedTokens, Delta, EffectId, Entry, History, ProviderError,
-    ProviderErrorKind, PrunedResult, StopReason, ToolResult, Usage, UserMessage,
+    AnswerScope, Approval, CompactionBlock, CountedTokens, Delta, EffectId, Entry, History,
+    ProviderError, ProviderErrorKind, PrunedResult, StopReason, ToolResult, Usage, UserMessage,
 };
 
 use super::dice::Dice;
@@ -64,7 +64,12 @@ impl World<'_> {
                 } else {
                     Approval::Approved {}
                 };
-                self.answer(Input::Approval(ask.id, approval))
+                let scope = if dice.one_in(3) {
+                    AnswerScope::Session
+                } else {
+                    AnswerScope::Once
+                };
+                self.answer(Input::Approval(ask.id, approval, scope))
             }
             Some(Effect::Decide(id, subject)) => {
                 let verdict = self.setting.verdict(&subject, dice);

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use phi_types::{
-    Approval, Delta, EffectId, Options, ProviderError, ProviderErrorKind, QueueId, SurfaceChanged,
-    ToolProgress, ToolResult, Usage, UserMessage,
+    AnswerScope, Approval, Delta, EffectId, Options, ProviderError, ProviderErrorKind, QueueId,
+    SurfaceChanged, ToolProgress, ToolResult, Usage, UserMessage,
 };
 
 use super::dice::Dice;
 use super::oracle::{Broken, Oracle};
 use super::world::World;
-use crate::io::{Compacted, DecisionId, Effect, Input, ToolReport, Verdict};
+use crate::decision::{DecisionId, Verdict};
+use crate::io::{Compacted, Effect, Input, ToolReport};
 
 /// One kind of thing that may happen.
 struct Row {
@@ -191,7 +192,7 @@ fn stale(world: &mut World<'_>, dice: &mut Dice) -> Result<(), Broken> {
         1 => Input::ModelEnded(effect),
         2 => Input::ModelFailed(effect, ProviderError::new(ProviderErrorKind::Server, "no")),
         3 => Input::Delta(effect, Delta::text(0, "stale")),
-        4 => Input::Approval(effect, Approval::Approved {}),
+        4 => Input::Approval(effect, Approval::Approved {}, AnswerScope::Once),
         5 => Input::Decided(DecisionId { seq, index }, Verdict::Proceed),
         6 => Input::Compacted(effect, Compacted::default(), Usage::default()),
         _ => Input::CompactionFailed(effect, "stale".to_owned(), Usage::default()),

@@ -51,7 +51,10 @@ impl World<'_> {
         let open = self.watch.open();
         let mut events = events.iter().map(|event| &event.kind).peekable();
         if !open.begun {
+            let stopped = self.events.last().is_some_and(|it| is_stop(&it.kind));
             return match events.next() {
+                // It was asked to end before it had its prompt.
+                Some(EventKind::LoopEnded(_)) if stopped => Ok(()),
                 Some(kind) => Err(format!("nothing was under way, and it wrote {kind:?}")),
                 None => Ok(()),
             };
@@ -86,6 +89,10 @@ impl World<'_> {
         }
         Ok(())
     }
+}
+
+fn is_stop(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::StopRequested(_))
 }
 
 fn is_interruption(kind: &EventKind) -> bool {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use phi_types::{
-    CompactAt, Configuration, EffectClass, Event, Identity, Limits, ModelPatch, Point, RawJson,
-    RetryPolicy, Surface, Target, ToolEnding, ToolExecution, ToolKind, ToolPolicy, ToolResult,
-    ToolSpec, UserMessage,
+    CompactAt, Configuration, Delivery, EffectClass, Event, Identity, Limits, ModelPatch, Point,
+    QueuePolicy, RawJson, RetryPolicy, Surface, Target, ToolEnding, ToolExecution, ToolKind,
+    ToolPolicy, ToolResult, ToolSpec, UserMessage,
 };
 
 use super::dice::Dice;
-use crate::io::{RunTool, Subject, ToolReport, Verdict};
+use crate::decision::{Subject, Verdict};
+use crate::io::{RunTool, ToolReport};
 use crate::machine::Machine;
 
 /// What a world is made of. Every method has a default: any policy, any tools, any behaviour.
@@ -128,6 +129,13 @@ const VERDICTS: &[VerdictRow] = &[
     (is_model, 1, patch),
     (is_model, 1, |dice| unless(dice, |_| deny("no"))),
     (is_model, 1, |dice| unless(dice, |_| fail())),
+    (is_input, 2, |_| warn("be careful")),
+    (is_input, 1, |_| deny("not in here")),
+    (is_input, 1, |_| fail()),
+    (is_gate, 1, |dice| unless(dice, |_| deny("no turn"))),
+    (is_gate, 1, |dice| unless(dice, |_| fail())),
+    (is_end, 2, go_on),
+    (is_end, 1, |dice| unless(dice, |_| fail())),
 ];
 
 fn is_tool(subject: &Subject) -> bool {
@@ -138,6 +146,18 @@ fn is_compaction(subject: &Subject) -> bool {
     matches!(subject, Subject::Compaction(_))
 }
 
+fn is_input(subject: &Subject) -> bool {
+    matches!(subject, Subject::Input(_))
+}
+
+fn is_gate(subject: &Subject) -> bool {
+    matches!(subject, Subject::Loop(_) | Subject::Turn(_))
+}
+
+fn is_end(subject: &Subject) -> bool {
+    matches!(subject, Subject::End(_))
+}
+
 fn is_model(subject: &Subject) -> bool {
     matches!(subject, Subject::Model(_))
 }
@@ -145,6 +165,22 @@ fn is_model(subject: &Subject) -> bool {
 fn deny(reason: &str) -> Verdict {
     let reason = reason.to_owned();
     Verdict::Deny { reason }
+}
+
+fn warn(warning: &str) -> Verdict {
+    let warning = warning.to_owned();
+    Verdict::Warn { warning }
+}
+
+/// A hook has more to say, now and then nothing that can be said.
+fn go_on(dice: &mut Dice) -> Verdict {
+    let texts = match dice.roll(6) {
+        0..4 => &["not yet"][..],
+        4 => &["not yet", "look again"],
+        _ => &[" "],
+    };
+    let message = |text: &&str| Arc::new(UserMessage::text(*text));
+    Verdict::Continue(texts.iter().map(message).collect())
 }
 
 fn fail() -> Verdict {
@@ -184,10 +220,14 @@ fn object(text: &str) -> RawJson {
 /// Makes any policy: limits near and far, every way to run tools, hooks here and there.
 #[must_use]
 pub fn any_configuration(dice: &mut Dice) -> Configuration {
-    const POINTS: [Point; 3] = [
+    const POINTS: [Point; 7] = [
+        Point::FilterInput,
+        Point::BeforeLoop,
+        Point::BeforeTurn,
         Point::BeforeModel,
         Point::BeforeTool,
         Point::BeforeCompaction,
+        Point::BeforeEnd,
     ];
     let execution = match dice.roll(4) {
         0 => ToolExecution::Sequential,
@@ -218,9 +258,21 @@ pub fn any_configuration(dice: &mut Dice) -> Configuration {
         compaction: dice.one_in(2),
         exact_count: dice.one_in(3),
         compact_at: dice.one_in(2).then(|| CompactAt::Tokens(8 + dice.roll(12))),
+        queues: QueuePolicy {
+            steering: any_delivery(dice),
+            follow_up: any_delivery(dice),
+        },
         points: POINTS.into_iter().filter(|_| dice.one_in(3)).collect(),
         seed: dice.roll(1_000),
         ..Configuration::default()
+    }
+}
+
+fn any_delivery(dice: &mut Dice) -> Delivery {
+    if dice.one_in(2) {
+        Delivery::OneAtATime
+    } else {
+        Delivery::All
     }
 }
 

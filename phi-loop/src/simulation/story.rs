@@ -71,7 +71,9 @@ fn said(input: &Input) -> String {
         Input::ToolEnded(effect, report) => {
             format!("tool #{}: {:?}", effect.seq, report.ending)
         }
-        Input::Approval(effect, approval) => format!("approval #{}: {approval:?}", effect.seq),
+        Input::Approval(effect, approval, scope) => {
+            format!("approval #{}: {approval:?}, {scope:?}", effect.seq)
+        }
         Input::Compacted(effect, compacted, _) => {
             let block = compacted.block.as_ref();
             let block = block.map(|block| (block.first, block.count));

@@ -8,7 +8,8 @@ use phi_types::{
 };
 
 use super::oracle::{Broken, Oracle};
-use crate::io::{CallModel, Compact, Effect, Subject};
+use crate::decision::Subject;
+use crate::io::{CallModel, Compact, Effect};
 use crate::machine::Machine;
 
 /// What the log has come to, as whoever reads it sees it.

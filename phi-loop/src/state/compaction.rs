@@ -2,7 +2,7 @@
 
 use phi_types::{
     Calibration, CompactAt, CompactionEnded, CompactionStarted, CountedTokens, Entry, EventKind,
-    History, LoopError, Usage,
+    History, LoopError, Point, Usage,
 };
 
 use super::{Calling, Phase, Stage, State};
@@ -83,8 +83,8 @@ impl State {
     }
 
     pub(crate) fn step_compaction(&self, asked: &Asked<'_>) -> Step {
-        if asked.before_compaction {
-            return Step::DecideCompaction;
+        if self.claims(Point::BeforeCompaction) {
+            return asked.decide(Point::BeforeCompaction);
         }
         Step::Emit(self.compaction_started())
     }

@@ -60,6 +60,7 @@ impl State {
                 _ => return Err("no model call is due"),
             },
             EventKind::ModelStarted(started) => {
+                self.counts.steered = false;
                 self.counts.offered.clone_from(&started.patch.tools);
                 let calling = self.calling()?;
                 calling.attempts.started = started.attempt;
@@ -111,7 +112,11 @@ impl State {
             return None;
         };
         let Some(id) = queued else {
-            return Some(TurnTrigger::Prompt);
+            return Some(match &self.phase {
+                // What nobody sent keeps the loop from its end.
+                Phase::Between { trigger, .. } => trigger.unwrap_or(TurnTrigger::Hook),
+                _ => TurnTrigger::Prompt,
+            });
         };
         let queued = self
             .transcript
@@ -130,6 +135,7 @@ impl State {
         added: &MessageAdded,
         new_trigger: Option<TurnTrigger>,
     ) -> Result<(), &'static str> {
+        self.counts.steered |= new_trigger == Some(TurnTrigger::Steering);
         match &added.message {
             Message::Assistant(message) => self.add_answer(seq, message),
             Message::User(_) => match &mut self.phase {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use phi_loop::{Effect, Input, Machine, Verdict};
 use phi_types::{
-    Approval, Configuration, EffectId, Event, EventKind, Outcome, Point, ProviderErrorKind,
-    RetryPolicy, SurfaceChanged, ToolEnding, Transcript, Usage,
+    AnswerScope, Approval, Configuration, EffectId, Event, EventKind, Outcome, Point,
+    ProviderErrorKind, RetryPolicy, SurfaceChanged, ToolEnding, Transcript, Usage,
 };
 
 use crate::facts::{ask, block, check, decide_all, decisions, ends, hooked, request, results};
@@ -74,7 +74,11 @@ fn questions_are_asked_again_under_the_same_name() {
     let mut bench = restarted(&bench.events, at(5_000));
     assert_eq!(bench.effects, before);
     let effect = before[0].id().cloned().unwrap();
-    bench.handle(Input::Approval(effect, Approval::Approved {}));
+    bench.handle(Input::Approval(
+        effect,
+        Approval::Approved {},
+        AnswerScope::Once,
+    ));
     assert_eq!(bench.tools().len(), 1);
     check(&bench);
 }

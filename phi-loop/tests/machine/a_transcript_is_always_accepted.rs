@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use phi_loop::{Effect, Input, Machine, Rejected, Verdict};
 use phi_types::{
-    Approval, Configuration, Content, Delta, LoopError, Outcome, Point, ProviderErrorKind,
-    StopReason, Usage, UserMessage,
+    AnswerScope, Approval, Configuration, Content, Delta, LoopError, Outcome, Point,
+    ProviderErrorKind, StopReason, Usage, UserMessage,
 };
 
 use crate::facts::{ask, block, check, decide_all, hooked, refused, results};
@@ -84,7 +84,11 @@ fn rule_01_a_refusal_without_a_reason_leaves_no_empty_text() {
     let Some(Effect::AskApproval(asked)) = bench.effects.pop() else {
         panic!("{:?}", bench.kinds())
     };
-    bench.handle(Input::Approval(asked.id, Approval::Denied { reason }));
+    bench.handle(Input::Approval(
+        asked.id,
+        Approval::Denied { reason },
+        AnswerScope::Once,
+    ));
     bench.say("Done.");
     assert_eq!(results(&bench)[1].2, "The call was refused.");
     check(&bench);

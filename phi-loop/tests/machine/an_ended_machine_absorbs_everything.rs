@@ -2,8 +2,8 @@
 
 use phi_loop::{DecisionId, Input, Rejected, ToolReport, Verdict};
 use phi_types::{
-    Approval, Configuration, Delta, EffectId, EventKind, LimitKind, Limits, LoopError, Outcome,
-    ProviderError, ProviderErrorKind, SurfaceChanged, ToolProgress, ToolResult, Usage,
+    AnswerScope, Approval, Configuration, Delta, EffectId, EventKind, LimitKind, Limits, LoopError,
+    Outcome, ProviderError, ProviderErrorKind, SurfaceChanged, ToolProgress, ToolResult, Usage,
 };
 
 use crate::facts::{block, ends, limits, refused};
@@ -30,7 +30,7 @@ fn every_input(bench: &Bench, seq: u64) -> Vec<Input> {
             effect.clone(),
             ToolReport::returned(ToolResult::text("late")),
         ),
-        Input::Approval(effect.clone(), Approval::Approved {}),
+        Input::Approval(effect.clone(), Approval::Approved {}, AnswerScope::Once),
         Input::Compacted(effect.clone(), block(0, 1, &[]).into(), Usage::default()),
         Input::CompactionFailed(effect, text, Usage::default()),
         Input::Decided(DecisionId { seq, index: 0 }, Verdict::Proceed),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use phi_loop::{DecisionId, Effect, Input, Machine, ToolReport, Verdict};
 use phi_testkit::check_transcript;
 use phi_types::{
-    Approval, Delta, EffectId, LoopId, ModelPatch, ProviderError, ProviderErrorKind, RawJson,
-    StopReason, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Transcript, Usage,
+    AnswerScope, Approval, Delta, EffectId, LoopId, ModelPatch, ProviderError, ProviderErrorKind,
+    RawJson, StopReason, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Transcript, Usage,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
@@ -149,7 +149,7 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
         17 => {
             let reason = "no".to_owned();
             let approval = pick(&[Approval::Approved {}, Approval::Denied { reason }], b);
-            Input::Approval(effect, approval)
+            Input::Approval(effect, approval, AnswerScope::Once)
         }
         18 => {
             let (first, count) = (u64::from(a % 4), pick(&[0, 1, 2, 3, u64::MAX], b));

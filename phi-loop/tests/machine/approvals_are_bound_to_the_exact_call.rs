@@ -1,7 +1,7 @@
 //! Approvals: the question names the call as it would run, and the answer is for exactly that.
 
 use phi_loop::{AskApproval, Effect, Input, Rejected, Verdict};
-use phi_types::{Approval, EffectId, EventKind, Point, RawJson, ToolEnding};
+use phi_types::{AnswerScope, Approval, CallHash, EffectId, EventKind, Point, RawJson, ToolEnding};
 
 use crate::facts::{ask, check, decide_all, hooked, last, refused, request, results, words};
 use crate::support::Bench;
@@ -44,10 +44,15 @@ fn an_approved_call_runs_with_the_arguments_that_were_asked_about() {
         tool: "once".into(),
         arguments: RawJson::parse("{\"n\":9}").unwrap(),
         question: "Really?".into(),
+        hash: CallHash::new("once", &RawJson::parse("{\"n\":9}").unwrap()),
     };
     assert_eq!(asked, [expected]);
     let requested = requested.call.clone();
-    bench.handle(Input::Approval(asked[0].id.clone(), Approval::Approved {}));
+    bench.handle(Input::Approval(
+        asked[0].id.clone(),
+        Approval::Approved {},
+        AnswerScope::Once,
+    ));
     let EventKind::ToolStarted(started) = &last(&bench).kind else {
         panic!("{:?}", bench.kinds())
     };
@@ -65,7 +70,11 @@ fn a_denied_call_ends_with_the_reason() {
     let denied = Approval::Denied {
         reason: reason.clone(),
     };
-    bench.handle(Input::Approval(asked[0].id.clone(), denied));
+    bench.handle(Input::Approval(
+        asked[0].id.clone(),
+        denied,
+        AnswerScope::Once,
+    ));
     assert_eq!(results(&bench), [(0, ToolEnding::Denied, reason)]);
     check(&bench);
 }
@@ -74,7 +83,11 @@ fn a_denied_call_ends_with_the_reason() {
 fn an_answer_is_for_one_question_and_counts_once() {
     let (mut bench, asked) = asked(&["once", "once"], &ask());
     assert_ne!(asked[0].id, asked[1].id);
-    bench.handle(Input::Approval(asked[1].id.clone(), Approval::Approved {}));
+    bench.handle(Input::Approval(
+        asked[1].id.clone(),
+        Approval::Approved {},
+        AnswerScope::Once,
+    ));
     let EventKind::ToolStarted(started) = &last(&bench).kind else {
         panic!("{:?}", bench.kinds())
     };
@@ -85,7 +98,7 @@ fn an_answer_is_for_one_question_and_counts_once() {
             reason: "no".into(),
         },
     ] {
-        let again = Input::Approval(asked[1].id.clone(), approval);
+        let again = Input::Approval(asked[1].id.clone(), approval, AnswerScope::Once);
         let expected = Rejected::NotOutstanding(asked[1].id.clone());
         assert_eq!(refused(&mut bench, again), expected);
     }
@@ -93,7 +106,7 @@ fn an_answer_is_for_one_question_and_counts_once() {
         seq: asked[0].id.seq + 100,
         ..asked[0].id.clone()
     };
-    let wrong = Input::Approval(stranger.clone(), Approval::Approved {});
+    let wrong = Input::Approval(stranger.clone(), Approval::Approved {}, AnswerScope::Once);
     assert_eq!(
         refused(&mut bench, wrong),
         Rejected::NotOutstanding(stranger)
@@ -108,10 +121,18 @@ fn a_call_of_an_earlier_turn_cannot_be_approved_later() {
     let denied = Approval::Denied {
         reason: "no".into(),
     };
-    bench.handle(Input::Approval(first[0].id.clone(), denied));
+    bench.handle(Input::Approval(
+        first[0].id.clone(),
+        denied,
+        AnswerScope::Once,
+    ));
     bench.call(&["once"]);
     decide_all(&mut bench, &ask());
-    let stale = Input::Approval(first[0].id.clone(), Approval::Approved {});
+    let stale = Input::Approval(
+        first[0].id.clone(),
+        Approval::Approved {},
+        AnswerScope::Once,
+    );
     let expected = Rejected::NotOutstanding(first[0].id.clone());
     assert_eq!(refused(&mut bench, stale), expected);
     check(&bench);

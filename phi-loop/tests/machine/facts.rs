@@ -102,7 +102,9 @@ pub(crate) fn check(bench: &Bench) {
     if bench.machine.outcome().is_some() {
         replay(&before, &bench.events).unwrap();
         assert_eq!(transcript.unanswered(), 0);
-        assert_eq!(check_transcript(transcript.view()), Ok(()));
+        if !transcript.view().is_empty() {
+            assert_eq!(check_transcript(transcript.view()), Ok(()));
+        }
     }
     for effect in &bench.effects {
         if let Effect::CallModel(call) = effect {

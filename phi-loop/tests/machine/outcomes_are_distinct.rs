@@ -92,6 +92,7 @@ fn rule_04_what_was_not_delivered_and_what_was_done_is_returned() {
         id: queue_id(id),
         queue,
         message: user(text),
+        held: false,
     };
     let expected = [
         queued("f", Queue::FollowUp, "then this"),

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use phi_loop::{Input, Verdict};
 use phi_types::{
-    Approval, Configuration, EventKind, LimitKind, Limits, Outcome, Point, StopCause,
+    AnswerScope, Approval, Configuration, EventKind, LimitKind, Limits, Outcome, Point, StopCause,
     ToolExecution, ToolPolicy,
 };
 
@@ -66,7 +66,11 @@ fn rule_06_time_does_not_count_while_only_an_approval_is_outstanding() {
         loop_id: bench.machine.loop_id().clone(),
         seq: request.unwrap(),
     };
-    bench.handle(Input::Approval(effect, Approval::Approved {}));
+    bench.handle(Input::Approval(
+        effect,
+        Approval::Approved {},
+        AnswerScope::Once,
+    ));
     let due = at(1_000) + TimeDelta::milliseconds(7_200_000);
     assert_eq!(bench.machine.next_timeout(), Some(due));
     check(&bench);

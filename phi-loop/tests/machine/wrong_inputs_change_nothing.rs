@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use phi_loop::{DecisionId, Input, Machine, Rejected, Start, ToolReport, Verdict};
 use phi_types::{
-    Approval, Configuration, Content, Delta, EffectId, Point, ProviderError, ProviderErrorKind,
-    Surface, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
+    AnswerScope, Approval, Configuration, Content, Delta, EffectId, Point, ProviderError,
+    ProviderErrorKind, Surface, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Usage,
+    UserMessage,
 };
 
 use crate::facts::{block, check, decisions, hooked, refused};
@@ -24,7 +25,7 @@ fn answers(effect: &EffectId) -> Vec<Input> {
         Input::ModelFailed(effect.clone(), error),
         Input::ToolProgress(effect.clone(), ToolProgress { text: "x".into() }),
         Input::ToolEnded(effect.clone(), report()),
-        Input::Approval(effect.clone(), Approval::Approved {}),
+        Input::Approval(effect.clone(), Approval::Approved {}, AnswerScope::Once),
         Input::Compacted(effect.clone(), block(0, 1, &[]).into(), Usage::default()),
         Input::CompactionFailed(effect.clone(), "no".into(), Usage::default()),
     ]

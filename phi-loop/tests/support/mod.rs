@@ -10,10 +10,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_loop::{Compacted, Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
 use phi_types::{
-    Approval, CompactAt, Configuration, CountedTokens, Delta, EffectClass, EffectId, Entry, Event,
-    EventKind, History, Identity, ModelPatch, Options, Point, ProviderError, ProviderErrorKind,
-    PrunedResult, QueueId, RawJson, SessionId, StopReason, Surface, SurfaceChanged, Target,
-    ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage, UserMessage,
+    AnswerScope, Approval, CompactAt, Configuration, CountedTokens, Delivery, Delta, EffectClass,
+    EffectId, Entry, Event, EventKind, History, Identity, ModelPatch, Options, Point,
+    ProviderError, ProviderErrorKind, PrunedResult, QueueId, QueuePolicy, RawJson, SessionId,
+    StopReason, Surface, SurfaceChanged, Target, ToolEnding, ToolKind, ToolResult, ToolSpec,
+    Transcript, Usage, UserMessage,
 };
 
 /// A small generator: the same seed gives the same world.
@@ -251,9 +252,13 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
     };
     let mut points = Vec::new();
     for point in [
+        Point::FilterInput,
+        Point::BeforeLoop,
+        Point::BeforeTurn,
         Point::BeforeModel,
         Point::BeforeTool,
         Point::BeforeCompaction,
+        Point::BeforeEnd,
     ] {
         if dice.one_in(3) {
             points.push(point);
@@ -277,6 +282,10 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
             execution,
             timeout_ms: dice.one_in(2).then_some(400),
         },
+        queues: QueuePolicy {
+            steering: delivery(dice),
+            follow_up: delivery(dice),
+        },
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),
         exact_count: dice.one_in(3),
@@ -284,6 +293,14 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         points,
         seed: dice.roll(1_000),
         ..Configuration::default()
+    }
+}
+
+fn delivery(dice: &mut Dice) -> Delivery {
+    if dice.one_in(2) {
+        Delivery::All
+    } else {
+        Delivery::OneAtATime
     }
 }
 
@@ -432,7 +449,12 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
                     reason: "no".into(),
                 }
             };
-            bench.handle(Input::Approval(ask.id, approval));
+            let scope = if dice.one_in(2) {
+                AnswerScope::Once
+            } else {
+                AnswerScope::Session
+            };
+            bench.handle(Input::Approval(ask.id, approval, scope));
         }
         Effect::Decide(id, subject) => {
             let verdict = match (subject, dice.roll(9)) {
@@ -467,6 +489,27 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
                 (Subject::Model(_), 2) if dice.one_in(4) => Verdict::Fail {
                     reason: "oh".into(),
                 },
+                (Subject::Input(_), 0 | 1) => Verdict::Warn {
+                    warning: "be careful".into(),
+                },
+                (Subject::Input(_), 2) => Verdict::Deny {
+                    reason: "not in here".into(),
+                },
+                (Subject::Input(_), 3) => Verdict::Fail {
+                    reason: "filter broke".into(),
+                },
+                (Subject::Loop(_) | Subject::Turn(_), 0) if dice.one_in(3) => Verdict::Deny {
+                    reason: "no turn".into(),
+                },
+                (Subject::Loop(_) | Subject::Turn(_) | Subject::End(_), 1) if dice.one_in(3) => {
+                    Verdict::Fail {
+                        reason: "gate broke".into(),
+                    }
+                }
+                (Subject::End(_), 2..5) => {
+                    let more = 1 + usize::from(dice.one_in(3));
+                    Verdict::Continue(vec![user("not yet"); more])
+                }
                 _ => Verdict::Proceed,
             };
             // A step in between may have made the question moot.

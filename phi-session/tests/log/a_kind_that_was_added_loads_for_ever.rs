@@ -1,20 +1,38 @@
-//! Kinds that joined format 1 after its first log load for ever, in a log of their own.
+//! Kinds and fields that joined a format after its first log load for ever, each in a log of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::scene::{Scratch, Script, answer, contents, session, usage, user};
 use phi_session::{JsonlStore, load, read_events};
 use phi_types::{
-    CacheBroken, Continuation, Event, EventKind, Message, Outcome, RequestPart, TurnTrigger,
+    AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, CacheBroken,
+    Continuation, Event, EventKind, FilterVerdict, InputFiltered, Message, MessageQueued, Outcome,
+    PartFacts, Queue, QueueId, RawJson, RequestPart, ToolCall, TurnTrigger,
 };
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1-added")
+/// An addition: where its log is, its events, and how many turns they fold to.
+type Addition = (&'static str, Vec<Event>, usize);
+
+fn additions() -> Vec<Addition> {
+    vec![
+        ("format-1-added", cache_broken(), 5),
+        (
+            "format-2-added/filters-and-answers",
+            filters_and_answers(),
+            2,
+        ),
+    ]
 }
 
-/// A session with every kind that was added, each of their forms once.
-fn added() -> Vec<Event> {
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+fn cache_broken() -> Vec<Event> {
     let mut script = Script::new();
     script.start(1, None, Continuation::Initial);
     script.say(1, 1, Message::User(user("Fix it.")), None);
@@ -37,24 +55,97 @@ fn added() -> Vec<Event> {
     script.events
 }
 
+/// Input filters, messages that are held, a turn that a hook began, an answer for the session.
+fn filters_and_answers() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    let filtered = |queued: Option<&str>, verdict, rejected| {
+        EventKind::InputFiltered(InputFiltered {
+            queued: queued.map(|id| QueueId::new(id).unwrap()),
+            verdict,
+            rejected,
+        })
+    };
+    script.event(1, filtered(None, FilterVerdict::Passed {}, Vec::new()));
+    script.say(1, 1, Message::User(user("Fix it.")), None);
+    for id in ["q1", "q2"] {
+        let held = MessageQueued {
+            id: QueueId::new(id).unwrap(),
+            queue: Queue::FollowUp,
+            message: user("Then this."),
+            held: true,
+        };
+        script.event(1, EventKind::MessageQueued(held));
+    }
+    let warning = "Trust nobody.".to_owned();
+    let warned = FilterVerdict::Warned { warning };
+    script.event(1, filtered(Some("q1"), warned, Vec::new()));
+    let rejected = FilterVerdict::Rejected {
+        reason: "a secret".into(),
+    };
+    script.event(1, filtered(Some("q2"), rejected.clone(), Vec::new()));
+    script.event(1, filtered(None, rejected, vec![user("Never said.")]));
+    script.turn(1, 1, TurnTrigger::Prompt);
+    script.model(1, 1);
+    let call = Arc::new(ToolCall {
+        id: "c1".into(),
+        name: "bash".into(),
+        arguments: Arguments::Object(RawJson::empty_object()),
+        facts: PartFacts::default(),
+    });
+    let said = answer("I look.", &[Arc::clone(&call)], usage(4, 2));
+    script.say(1, 1, Message::Assistant(said), None);
+    let request = script.event(
+        1,
+        EventKind::ApprovalRequested(ApprovalRequested {
+            index: 0,
+            call,
+            question: "May it run?".into(),
+        }),
+    );
+    script.event(
+        1,
+        EventKind::ApprovalResolved(ApprovalResolved {
+            request,
+            approval: Approval::Denied {
+                reason: "never".into(),
+            },
+            scope: AnswerScope::Session,
+        }),
+    );
+    script.result(1, 0, None, "denied: never");
+    script.end_turn(1, 1, usage(4, 2));
+    script.say(1, 2, Message::User(user("Sure?")), None);
+    script.turn(1, 2, TurnTrigger::Hook);
+    script.model(1, 1);
+    let said = answer("Yes.", &[], usage(4, 2));
+    script.say(1, 2, Message::Assistant(said), None);
+    script.end_turn(1, 2, usage(4, 2));
+    script.end(1, Outcome::Completed {}, usage(8, 4));
+    script.events
+}
+
 #[tokio::test]
 async fn the_added_kinds_read_back_and_fold() {
-    let store = JsonlStore::new(golden());
-    assert_eq!(read_events(&store, &session()).await.unwrap(), added());
-    let recorder = load(&store, &session()).await.unwrap();
-    assert_eq!(recorder.session().loops[0].turns.len(), 5);
+    for (name, events, turns) in additions() {
+        let store = JsonlStore::new(golden(name));
+        let read = read_events(&store, &session()).await.unwrap();
+        assert_eq!(read, events, "{name}");
+        let recorder = load(&store, &session()).await.unwrap();
+        assert_eq!(recorder.session().loops[0].turns.len(), turns, "{name}");
+    }
 }
 
 #[tokio::test]
 async fn the_added_kinds_encode_to_the_same_events_again() {
-    let copy = Scratch::new();
-    copy.keep(&added()).await;
-    let segments = copy.segments();
-    assert_eq!(segments.len(), 1);
-    let then = golden().join("s1").join(segments[0].file_name().unwrap());
-    let (now, then) = (
-        fs::read_to_string(&segments[0]).unwrap(),
-        fs::read_to_string(then).unwrap(),
-    );
-    assert_eq!(contents(&now), contents(&then));
+    for (name, events, _) in additions() {
+        let copy = Scratch::new();
+        copy.keep(&events).await;
+        let segments = copy.segments();
+        assert_eq!(segments.len(), 1, "{name}");
+        let file = segments[0].file_name().unwrap();
+        let now = fs::read_to_string(&segments[0]).unwrap();
+        let then = fs::read_to_string(golden(name).join("s1").join(file)).unwrap();
+        assert_eq!(contents(&now), contents(&then), "{name}");
+    }
 }

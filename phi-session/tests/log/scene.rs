@@ -7,14 +7,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_session::{JsonlStore, SessionWriter, Store, StoreError, SyncPolicy};
 use phi_types::{
-    Approval, ApprovalRequested, ApprovalResolved, Arguments, AssistantMessage, AssistantPart,
-    AttemptFacts, BranchSelected, BranchesStarted, CompactionBlock, CompactionEnded, Configuration,
-    Continuation, EffectClass, Event, EventKind, Extension, FORMAT, LimitKind, LimitWarning,
-    LoopEnded, LoopId, LoopStarted, LoopStuck, Message, MessageAdded, MessageQueued, ModelFailed,
-    ModelPatch, ModelStarted, Origin, Outcome, PartFacts, ProviderError, ProviderErrorKind, Queue,
-    QueueId, RawJson, Recovered, SessionEnded, SessionId, SessionStarted, StopCause, StopReason,
-    StopRequested, SurfaceChanged, Target, TextPart, ToolCall, ToolEnded, ToolEnding, ToolResult,
-    ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, UserMessage,
+    AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, AssistantMessage,
+    AssistantPart, AttemptFacts, BranchSelected, BranchesStarted, CompactionBlock, CompactionEnded,
+    Configuration, Continuation, EffectClass, Event, EventKind, Extension, FORMAT, LimitKind,
+    LimitWarning, LoopEnded, LoopId, LoopStarted, LoopStuck, Message, MessageAdded, MessageQueued,
+    ModelFailed, ModelPatch, ModelStarted, Origin, Outcome, PartFacts, ProviderError,
+    ProviderErrorKind, Queue, QueueId, RawJson, Recovered, SessionEnded, SessionId, SessionStarted,
+    StopCause, StopReason, StopRequested, SurfaceChanged, Target, TextPart, ToolCall, ToolEnded,
+    ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, UserMessage,
 };
 
 pub(crate) fn session() -> SessionId {
@@ -298,6 +298,7 @@ fn first_loop(script: &mut Script) {
         EventKind::ApprovalResolved(ApprovalResolved {
             request: asked,
             approval,
+            scope: AnswerScope::Once,
         }),
     );
     script.result(1, 1, None, "denied: no");
@@ -308,6 +309,7 @@ fn first_loop(script: &mut Script) {
         id: QueueId::new("q1").unwrap(),
         queue: Queue::Steering,
         message: user("Faster."),
+        held: false,
     };
     script.event(1, EventKind::MessageQueued(steering));
     script.say(1, 2, Message::User(user("Faster.")), Some("q1"));
