@@ -1,87 +1,168 @@
-//! Every call that changes the disk, in one place, so that tests can let any of them fail.
+//! Every call on the files of a store, in one place, so that tests can let any of them fail.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
-#[cfg(test)]
-use std::sync::Arc;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
 
-/// The disk that a store on files writes to.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Disk {
-    #[cfg(test)]
-    pub(crate) faults: Option<Arc<crate::faults::Faults>>,
-}
-
-/// A call that changes the disk.
+/// A call on a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action<'a> {
+    /// Looks what is there.
+    Look,
+    List,
+    Open,
+    Read,
+    Lock,
+    MakeFolder,
     Create,
     Write(&'a [u8]),
-    SyncData,
+    Sync,
     SyncFolder,
     Rename(&'a Path),
     Remove,
-    SetLength(u64),
+    RemoveFolder,
+    SetLength,
 }
 
-impl Disk {
-    /// Asks whether the call may be made.
-    #[cfg(test)]
-    fn before(&self, path: &Path, action: Action<'_>, file: Option<&File>) -> io::Result<()> {
-        self.faults
-            .as_ref()
-            .map_or(Ok(()), |faults| faults.before(path, action, file))
+/// Asks whether the call may be made.
+#[cfg(test)]
+pub(crate) fn before(path: &Path, action: Action<'_>, file: Option<&File>) -> io::Result<()> {
+    crate::faults::before(path, action, file)
+}
+
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "tests have faults here")]
+pub(crate) fn before(_path: &Path, _action: Action<'_>, _file: Option<&File>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Says whether a loss of power is simulated, for which nothing has to reach the disk.
+#[cfg(test)]
+fn is_simulated() -> bool {
+    crate::faults::is_installed()
+}
+
+#[cfg(not(test))]
+const fn is_simulated() -> bool {
+    false
+}
+
+/// Looks what is there, without following a link.
+pub(crate) fn look(path: &Path) -> io::Result<Metadata> {
+    before(path, Action::Look, None)?;
+    fs::symlink_metadata(path)
+}
+
+/// Looks at an open file.
+pub(crate) fn look_at(file: &File, path: &Path) -> io::Result<Metadata> {
+    before(path, Action::Look, None)?;
+    file.metadata()
+}
+
+/// Begins to list what is in a folder.
+pub(crate) fn list(folder: &Path) -> io::Result<fs::ReadDir> {
+    before(folder, Action::List, None)?;
+    fs::read_dir(folder)
+}
+
+/// Opens a file; one that may be made thereby counts as created.
+pub(crate) fn open(path: &Path, options: &OpenOptions, action: Action<'_>) -> io::Result<File> {
+    before(path, action, None)?;
+    options.open(path)
+}
+
+/// Makes a folder, and those above it, for its owner alone.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    before(folder, Action::MakeFolder, None)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+}
+
+/// Reads all bytes at a place of a file.
+pub(crate) fn read_at(file: &File, path: &Path, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    before(path, Action::Read, Some(file))?;
+    file.read_exact_at(bytes, at)
+}
+
+/// Writes all of some bytes, or some of them and fails.
+pub(crate) fn write(mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    before(path, Action::Write(bytes), Some(file))?;
+    file.write_all(bytes)
+}
+
+/// Makes the content of a file survive a loss of power.
+pub(crate) fn sync(file: &File, path: &Path) -> io::Result<()> {
+    before(path, Action::Sync, Some(file))?;
+    if is_simulated() {
+        return Ok(());
+    }
+    file.sync_data()
+}
+
+/// Makes names in a folder survive a loss of power.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    before(folder, Action::SyncFolder, None)?;
+    if is_simulated() {
+        return Ok(());
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// Gives a file another name, whatever had that name before.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    before(from, Action::Rename(to), None)?;
+    fs::rename(from, to)
+}
+
+/// Removes a file.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    before(path, Action::Remove, None)?;
+    fs::remove_file(path)
+}
+
+/// Removes a folder with everything in it.
+pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
+    before(folder, Action::RemoveFolder, None)?;
+    fs::remove_dir_all(folder)
+}
+
+/// Cuts a file.
+pub(crate) fn set_length(file: &File, path: &Path, length: u64) -> io::Result<()> {
+    before(path, Action::SetLength, Some(file))?;
+    file.set_len(length)
+}
+
+/// A file that is read from the beginning on.
+#[derive(Debug)]
+pub(crate) struct Input {
+    file: File,
+    path: PathBuf,
+}
+
+impl Input {
+    pub(crate) fn new(file: File, path: &Path) -> Self {
+        let path = path.to_owned();
+        Self { file, path }
     }
 
-    #[cfg(not(test))]
-    #[expect(
-        clippy::unused_self,
-        clippy::unnecessary_wraps,
-        reason = "tests have faults here"
-    )]
-    fn before(&self, _path: &Path, _action: Action<'_>, _file: Option<&File>) -> io::Result<()> {
-        Ok(())
+    /// Returns how many bytes the file has.
+    pub(crate) fn length(&self) -> io::Result<u64> {
+        Ok(look_at(&self.file, &self.path)?.len())
     }
+}
 
-    /// Says whether a file may be created.
-    pub(crate) fn create(&self, path: &Path) -> io::Result<()> {
-        self.before(path, Action::Create, None)
+impl Read for Input {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        before(&self.path, Action::Read, Some(&self.file))?;
+        self.file.read(bytes)
     }
+}
 
-    /// Writes all of some bytes, or some of them and fails.
-    pub(crate) fn write(&self, mut file: &File, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.before(path, Action::Write(bytes), Some(file))?;
-        file.write_all(bytes)
-    }
-
-    /// Makes the content of a file survive a loss of power.
-    pub(crate) fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        self.before(path, Action::SyncData, Some(file))?;
-        file.sync_data()
-    }
-
-    /// Makes names in a folder survive a loss of power.
-    pub(crate) fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.before(folder, Action::SyncFolder, None)?;
-        File::open(folder)?.sync_all()
-    }
-
-    /// Gives a file another name, whatever had that name before.
-    pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.before(from, Action::Rename(to), None)?;
-        fs::rename(from, to)
-    }
-
-    /// Removes a file.
-    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
-        self.before(path, Action::Remove, None)?;
-        fs::remove_file(path)
-    }
-
-    /// Cuts a file.
-    pub(crate) fn set_length(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
-        self.before(path, Action::SetLength(length), Some(file))?;
-        file.set_len(length)
+impl Seek for Input {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }

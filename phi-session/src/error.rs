@@ -114,7 +114,7 @@ pub enum StoreError {
         known: u32,
     },
     /// A log or an event belongs to another session.
-    #[error("use session `{expected}`: this belongs to session `{found}`")]
+    #[error("use session `{expected}`: this belongs to session `{found}`; use that one")]
     OtherSession {
         /// The session that is open.
         expected: SessionId,

@@ -1,17 +1,18 @@
 //! Files and folders: opened without surprises, made for their owner alone, errors that name them.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
+use crate::disk::{self, Action};
 use crate::error::StoreError;
 
 /// Says whether a folder is there; anything else in its place is an error.
 pub(crate) fn is_folder(folder: &Path) -> Result<bool, StoreError> {
-    match fs::symlink_metadata(folder) {
+    match disk::look(folder) {
         Ok(there) if there.is_dir() => Ok(true),
         Ok(_) => Err(StoreError::WrongKind {
             expected: "folder",
@@ -24,18 +25,34 @@ pub(crate) fn is_folder(folder: &Path) -> Result<bool, StoreError> {
 
 /// Makes a folder, and those above it, for its owner alone.
 pub(crate) fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(io_error("create", folder))
+    disk::make_folder(folder).map_err(io_error("create", folder))
+}
+
+/// Makes a folder like [`make_folder`] and forces the names of what is new to the disk.
+pub(crate) fn make_lasting_folder(folder: &Path) -> Result<(), StoreError> {
+    let is_new = |it: &&Path| !it.as_os_str().is_empty() && !it.exists();
+    let new: Vec<&Path> = folder.ancestors().take_while(is_new).collect();
+    make_folder(folder)?;
+    for folder in new.into_iter().rev() {
+        let above = folder.parent().filter(|it| !it.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
+        disk::sync_folder(above).map_err(io_error("sync", above))?;
+    }
+    Ok(())
 }
 
 /// Opens a file for reading.
 pub(crate) fn open_to_read(path: &Path) -> Result<File, StoreError> {
-    open_regular(path, OpenOptions::new().read(true))
+    open_regular(path, OpenOptions::new().read(true), Action::Open)
 }
 
 /// Opens a file for appending and reading.
 pub(crate) fn open_to_append(path: &Path) -> Result<File, StoreError> {
-    open_regular(path, OpenOptions::new().read(true).append(true))
+    open_regular(
+        path,
+        OpenOptions::new().read(true).append(true),
+        Action::Open,
+    )
 }
 
 /// Creates a file that must not be there yet.
@@ -47,6 +64,7 @@ pub(crate) fn create_file(path: &Path) -> Result<File, StoreError> {
             .append(true)
             .create_new(true)
             .mode(0o600),
+        Action::Create,
     )
 }
 
@@ -54,17 +72,22 @@ pub(crate) fn create_file(path: &Path) -> Result<File, StoreError> {
 pub(crate) fn open_lock(path: &Path) -> Result<File, StoreError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    open_regular(path, options.mode(0o600))
+    open_regular(path, options.mode(0o600), Action::Create)
 }
 
 /// Opens a regular file. A link, a pipe or a folder in its place is an error and never blocks.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, StoreError> {
+fn open_regular(
+    path: &Path,
+    options: &mut OpenOptions,
+    action: Action<'_>,
+) -> Result<File, StoreError> {
     let wrong_kind = || StoreError::WrongKind {
         expected: "file",
         path: path.to_owned(),
     };
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let opened = options.custom_flags(flags.bits().cast_signed()).open(path);
+    let options = options.custom_flags(flags.bits().cast_signed());
+    let opened = disk::open(path, options, action);
     let file = opened.map_err(|error| {
         match error
             .raw_os_error()
@@ -76,7 +99,7 @@ fn open_regular(path: &Path, options: &mut OpenOptions) -> Result<File, StoreErr
             Some(_) | None => io_error("open", path)(error),
         }
     })?;
-    let there = file.metadata().map_err(io_error("open", path))?;
+    let there = disk::look_at(&file, path).map_err(io_error("open", path))?;
     if !there.is_file() {
         return Err(wrong_kind());
     }

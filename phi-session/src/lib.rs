@@ -33,14 +33,20 @@ mod fork;
 mod import;
 mod inactivity;
 mod jsonl;
+#[cfg(test)]
+mod laws;
 mod lock;
 mod loop_fold;
 mod memory;
+#[cfg(test)]
+mod power;
 mod read;
 mod record;
 mod recorded;
 mod recorder;
 mod redact;
+#[cfg(test)]
+mod scenarios;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;

@@ -8,6 +8,7 @@ use std::path::Path;
 use phi_types::SessionId;
 use rustix::fs::{FlockOperation, flock};
 
+use crate::disk::{self, Action};
 use crate::error::StoreError;
 use crate::files::{io_error, open_lock};
 
@@ -27,6 +28,7 @@ impl Lock {
     pub(crate) fn take(path: &Path, session: &SessionId) -> Result<Self, StoreError> {
         for _ in 0..TRIES {
             let file = open_lock(path)?;
+            disk::before(path, Action::Lock, Some(&file)).map_err(io_error("lock", path))?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -43,7 +45,8 @@ impl Lock {
                 // The same length each time: to cut the file first would make some file systems
                 // write it to the disk at once.
                 let owner = format!("{:010}\n", std::process::id());
-                let written = file.write_all_at(owner.as_bytes(), 0);
+                let written = disk::before(path, Action::Write(owner.as_bytes()), Some(&file))
+                    .and_then(|()| file.write_all_at(owner.as_bytes(), 0));
                 written.map_err(io_error("write", path))?;
                 return Ok(Self { file });
             }
@@ -59,6 +62,7 @@ impl Lock {
 /// and writes a few short files.
 pub(crate) fn take_family_lock(path: &Path) -> Result<File, StoreError> {
     let file = open_lock(path)?;
+    disk::before(path, Action::Lock, Some(&file)).map_err(io_error("lock", path))?;
     let taken = flock(&file, FlockOperation::LockExclusive);
     taken.map_err(|errno| io_error("lock", path)(errno.into()))?;
     Ok(file)

@@ -5,16 +5,19 @@ use std::collections::HashMap;
 use phi_types::{EffectClass, Event, EventKind, LoopId};
 
 /// When a log is forced to the disk. Whatever the policy, what was acknowledged survives the end of
-/// the process, also by `kill -9`; the policies differ in what a loss of power may take.
+/// the process, also by `kill -9`; the policies differ in what a loss of power may take: the events
+/// after the newest of the times that are named here, and no event before it. That holds for a log of
+/// which all writers had the policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum SyncPolicy {
     /// Before a tool call starts that must not run twice, and after its result. The only policy
     /// under which such a call is never repeated after a loss of power.
     #[default]
     Effect,
-    /// When a turn, a loop or the session ends.
+    /// When a turn, a loop or the session ends. A call that must not run twice may be repeated after
+    /// a loss of power in its turn.
     Turn,
-    /// When the caller asks for it, and at no other time: not even a new file is.
+    /// When the caller asks for it. A session that was created since may be lost with the power.
     Never,
 }
 

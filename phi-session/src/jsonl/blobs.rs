@@ -1,14 +1,13 @@
 //! Blobs on files: a file each, in a folder beside the log, named by what it holds.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Settings;
 use super::writer::write_draft;
 use crate::blob::{Blob, BlobId, BlobSource};
 use crate::chain::LINE_BYTES_MAX;
+use crate::disk::{self, Input};
 use crate::error::StoreError;
 use crate::files::{io_error, is_folder, make_folder, open_to_read};
 
@@ -30,7 +29,7 @@ impl Blobs {
             return Ok(Vec::new());
         }
         let mut ids: Vec<BlobId> = Vec::new();
-        for entry in fs::read_dir(&self.0).map_err(io_error("list", &self.0))? {
+        for entry in disk::list(&self.0).map_err(io_error("list", &self.0))? {
             let name = entry.map_err(io_error("list", &self.0))?.file_name();
             ids.extend(name.to_str().and_then(|name| name.parse::<BlobId>().ok()));
         }
@@ -47,7 +46,8 @@ impl Blobs {
             }
             opened => opened?,
         };
-        let size = file.metadata().map_err(io_error("open", &path))?.size();
+        let file = Input::new(file, &path);
+        let size = file.length().map_err(io_error("open", &path))?;
         if size > LINE_BYTES_MAX as u64 {
             // No blob is that large, so this is not the one; to read it would only take memory.
             return Ok(Some(Vec::new()));
@@ -71,11 +71,10 @@ pub(super) fn keep(folder: &Path, blobs: &[Blob], settings: &Settings) -> Result
         return Ok(());
     }
     let kept = Blobs::new(folder);
-    let disk = &settings.disk;
     if !is_folder(&kept.0)? {
         make_folder(&kept.0)?;
         if settings.syncs_files() {
-            disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+            disk::sync_folder(folder).map_err(io_error("sync", folder))?;
         }
     }
     let mut is_new = false;
@@ -87,21 +86,33 @@ pub(super) fn keep(folder: &Path, blobs: &[Blob], settings: &Settings) -> Result
         let path = kept.0.join(id.to_string());
         let draft = path.with_extension("new");
         write_draft(&draft, json, settings)?;
-        disk.rename(&draft, &path)
-            .map_err(io_error("create", &path))?;
+        disk::rename(&draft, &path).map_err(io_error("create", &path))?;
         is_new = true;
     }
     if is_new && settings.syncs_files() {
-        disk.sync_folder(&kept.0)
-            .map_err(io_error("sync", &kept.0))?;
+        disk::sync_folder(&kept.0).map_err(io_error("sync", &kept.0))?;
     }
     Ok(())
+}
+
+/// Forces all blobs of a session to the disk.
+pub(super) fn force(folder: &Path) -> Result<(), StoreError> {
+    let folder = folder.join(BLOBS);
+    if !is_folder(&folder)? {
+        return Ok(());
+    }
+    for entry in disk::list(&folder).map_err(io_error("list", &folder))? {
+        let path = entry.map_err(io_error("list", &folder))?.path();
+        let file = open_to_read(&path)?;
+        disk::sync(&file, &path).map_err(io_error("sync", &path))?;
+    }
+    disk::sync_folder(&folder).map_err(io_error("sync", &folder))
 }
 
 /// Removes all blobs of a session.
 pub(super) fn remove(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join(BLOBS);
-    match fs::remove_dir_all(&path) {
+    match disk::remove_folder(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(io_error("delete", &path)(error))
         }

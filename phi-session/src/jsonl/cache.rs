@@ -1,8 +1,7 @@
 //! What a list shows of a session, kept beside its log and brought up to date.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use phi_types::{Event, ForkedFrom, SessionId};
@@ -12,6 +11,7 @@ use super::JsonlStore;
 use super::reader::{JsonlReader, Place};
 use super::segment::{segment_path, segments};
 use crate::chain::{check_line, content_of, push_line, split_line};
+use crate::disk::{self, Action};
 use crate::error::StoreError;
 use crate::files::open_to_read;
 use crate::store::Store as _;
@@ -93,10 +93,11 @@ async fn shared(
 
 /// Reads what was kept; whatever is wrong with it, it is as if there were none.
 fn read(folder: &Path) -> Option<Cached> {
-    let file = open_to_read(&folder.join(FILE)).ok()?;
-    let size = file.metadata().ok()?.len();
+    let path = folder.join(FILE);
+    let file = open_to_read(&path).ok()?;
+    let size = disk::look_at(&file, &path).ok()?.len();
     let mut line = vec![0; usize::try_from(size.min(BYTES_MAX)).ok()?];
-    file.read_exact_at(&mut line, 0).ok()?;
+    disk::read_at(&file, &path, &mut line, 0).ok()?;
     let line = line.strip_suffix(b"\n")?;
     check_line(line, 0).ok()?;
     let mut content = content_of(line).to_vec();
@@ -109,10 +110,11 @@ fn read(folder: &Path) -> Option<Cached> {
 /// for all lines before it.
 fn is_of_log(folder: &Path, place: &Place) -> bool {
     let checksum_at = || {
-        let file = open_to_read(&segment_path(folder, place.first)).ok()?;
+        let path = segment_path(folder, place.first);
+        let file = open_to_read(&path).ok()?;
         let mut end = [0; 19];
-        file.read_exact_at(&mut end, place.bytes.checked_sub(19)?)
-            .ok()?;
+        let at = place.bytes.checked_sub(19)?;
+        disk::read_at(&file, &path, &mut end, at).ok()?;
         let (_, checksum) = split_line(end.strip_suffix(b"\n")?)?;
         Some(checksum)
     };
@@ -124,7 +126,7 @@ fn is_newest(folder: &Path, place: &Place) -> Result<bool, StoreError> {
     if segments(folder)?.last() != Some(&place.first) {
         return Ok(false);
     }
-    let there = fs::symlink_metadata(segment_path(folder, place.first));
+    let there = disk::look(&segment_path(folder, place.first));
     Ok(there.is_ok_and(|there| there.len() == place.bytes))
 }
 
@@ -136,8 +138,9 @@ fn write(folder: &Path, cached: &Cached) {
         let draft = folder.join("summary.new");
         let mut options = fs::OpenOptions::new();
         let options = options.write(true).create(true).truncate(true).mode(0o600);
-        options.open(&draft)?.write_all(&line)?;
-        fs::rename(&draft, folder.join(FILE))
+        let file = disk::open(&draft, options, Action::Create)?;
+        disk::write(&file, &draft, &line)?;
+        disk::rename(&draft, &folder.join(FILE))
     };
     written().unwrap_or_default();
 }

@@ -1,6 +1,5 @@
 //! A session that is copied into a store on files.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -9,8 +8,9 @@ use phi_types::SessionId;
 use super::segment::{lock_path, segments};
 use super::writer::State;
 use super::{JsonlStore, blobs};
+use crate::disk;
 use crate::error::StoreError;
-use crate::files::{io_error, is_folder, make_folder};
+use crate::files::{io_error, is_folder, make_folder, make_lasting_folder};
 use crate::import::Import;
 use crate::lock::Lock;
 use crate::store::Store;
@@ -31,6 +31,7 @@ pub(super) async fn import(
     let mut copy = Import::begin(session, from, store).await?;
     // No session has a name with a dot.
     let draft = store.root.join(format!("{session}.import"));
+    make_lasting_folder(&store.root)?;
     make_folder(&draft)?;
     let _lock = Lock::take(&lock_path(&draft), session)?;
     remove_rest(&draft)?;
@@ -51,14 +52,12 @@ pub(super) async fn import(
     if let Some(origin) = &copy.origin {
         super::open::forked_from(&store.folder(&origin.session), &origin.session)?;
     }
-    let disk = &store.settings.disk;
-    match disk.rename(&draft, &folder) {
+    match disk::rename(&draft, &folder) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Err(exists()),
         Err(error) => return Err(io_error("create", &folder)(error)),
     }
-    disk.sync_folder(&store.root)
-        .map_err(io_error("sync", &store.root))?;
+    disk::sync_folder(&store.root).map_err(io_error("sync", &store.root))?;
     Ok(copy.chain.position())
 }
 
@@ -66,7 +65,7 @@ pub(super) async fn import(
 fn remove_rest(draft: &Path) -> Result<(), StoreError> {
     for first in segments(draft)? {
         let path = super::segment::segment_path(draft, first);
-        fs::remove_file(&path).map_err(io_error("delete", &path))?;
+        disk::remove(&path).map_err(io_error("delete", &path))?;
     }
     blobs::remove(draft)
 }

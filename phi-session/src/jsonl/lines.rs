@@ -1,14 +1,14 @@
 //! Lines of a file, one after the other, in bounded memory and also while the file grows.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::chain::{LINE_BYTES_MAX, split_line};
+use crate::disk::Input;
 
 /// Reads the lines of a file in order and knows where each begins.
 #[derive(Debug)]
 pub(super) struct Lines {
-    reader: BufReader<File>,
+    reader: BufReader<Input>,
     /// The line that was read last, without its line end.
     line: Vec<u8>,
     /// Where it begins.
@@ -31,7 +31,7 @@ pub(super) enum Found {
 }
 
 impl Lines {
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: Input) -> Self {
         Self {
             reader: BufReader::with_capacity(1 << 16, file),
             line: Vec::new(),
@@ -119,12 +119,7 @@ impl Lines {
 
     /// Returns how many bytes follow the place where that line begins.
     pub(super) fn bytes_left(&self) -> io::Result<u64> {
-        Ok(self
-            .reader
-            .get_ref()
-            .metadata()?
-            .len()
-            .saturating_sub(self.start))
+        Ok(self.reader.get_ref().length()?.saturating_sub(self.start))
     }
 
     fn skip_line(&mut self) -> io::Result<(u64, bool)> {

@@ -20,9 +20,9 @@ use phi_types::{ForkedFrom, SessionId, SessionStarted};
 
 use crate::blob::BlobId;
 use crate::chain::LineRules;
-use crate::disk::Disk;
+use crate::disk;
 use crate::error::StoreError;
-use crate::files::make_folder;
+use crate::files::{io_error, make_lasting_folder};
 use crate::fork::{ForkReader, fork_point};
 use crate::lock::take_family_lock;
 use crate::redact::Redactor;
@@ -53,7 +53,6 @@ struct Settings {
     sync: SyncPolicy,
     segment_bytes_max: u64,
     rules: LineRules,
-    disk: Disk,
 }
 
 impl Settings {
@@ -71,7 +70,6 @@ impl JsonlStore {
             sync: SyncPolicy::default(),
             segment_bytes_max: SEGMENT_BYTES_MAX,
             rules: LineRules::default(),
-            disk: Disk::default(),
         };
         Self {
             root: root.into(),
@@ -119,7 +117,7 @@ impl JsonlStore {
 
     /// Keeps others from forking and deleting sessions while it is held.
     fn family_lock(&self) -> Result<std::fs::File, StoreError> {
-        make_folder(&self.root)?;
+        make_lasting_folder(&self.root)?;
         // No session has a name with a dot.
         take_family_lock(&self.root.join("forks.lock"))
     }
@@ -128,10 +126,15 @@ impl JsonlStore {
     fn forks_of(&self, parent: &SessionId) -> Result<Vec<SessionId>, StoreError> {
         let mut forks = Vec::new();
         for session in segment::sessions(&self.root)? {
+            if session == *parent {
+                continue;
+            }
             match open::forked_from(&self.folder(&session), &session) {
                 Ok(Some(origin)) if origin.session == *parent => forks.push(session),
-                // What cannot be read names no parent.
-                Ok(_) | Err(_) => {}
+                Ok(_) | Err(StoreError::Missing { .. }) => {}
+                Err(error) if error.is_absent() => {}
+                // It may be a fork, and its past must not go.
+                Err(error) => return Err(error),
             }
         }
         Ok(forks)
@@ -146,7 +149,7 @@ impl Store for JsonlStore {
         started: SessionStarted,
         now: DateTime<Utc>,
     ) -> Result<Arc<dyn SessionWriter>, StoreError> {
-        make_folder(&self.root)?;
+        make_lasting_folder(&self.root)?;
         let begin = Begin::new(session, started, now);
         let created = open::create(&self.folder(session), begin, self.settings.clone());
         Ok(Arc::new(created?))
@@ -211,7 +214,11 @@ impl Store for JsonlStore {
             let session = session.clone();
             return Err(StoreError::HasForks { session, forks });
         }
-        open::delete(&folder, session)
+        open::delete(&folder, session)?;
+        if self.settings.syncs_files() {
+            disk::sync_folder(&self.root).map_err(io_error("sync", &self.root))?;
+        }
+        Ok(())
     }
 
     async fn fork(
@@ -225,6 +232,9 @@ impl Store for JsonlStore {
         let _family = self.family_lock()?;
         // It was there when its events were read; from here on nobody can delete it.
         open::forked_from(&self.folder(parent), parent)?;
+        if self.settings.syncs_files() {
+            open::force(&self.folder(parent), position)?;
+        }
         let begin = Begin::fork(point);
         let created = open::create(&self.folder(fork), begin, self.settings.clone());
         Ok(Arc::new(created?))

@@ -1,7 +1,7 @@
 //! Opening a log for writing: what is checked, what is moved aside, what is made anew.
 
-use std::fs::{self, File};
-use std::io::{self, Seek, SeekFrom};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -15,11 +15,15 @@ use super::segment::{
 };
 use super::writer::{JsonlWriter, State, Tip};
 use crate::chain::{Chain, LINE_BYTES_MAX};
+use crate::disk::{self, Input};
 use crate::error::{BadLine, StoreError};
 use crate::files::{create_file, io_error, is_folder, make_folder, open_to_append, open_to_read};
 use crate::fork::ForkPoint;
 use crate::lock::Lock;
 use crate::sync::OpenCalls;
+
+/// How much of a torn end is copied at once, in bytes.
+const COPIED_AT_ONCE: usize = 1 << 16;
 
 /// A segment of which the header was read.
 pub(super) struct Segment {
@@ -46,7 +50,7 @@ pub(super) fn open_segment(
     session: &SessionId,
     first: u64,
 ) -> Result<Start, StoreError> {
-    let mut lines = Lines::new(file);
+    let mut lines = Lines::new(Input::new(file, path));
     let found = lines.next().map_err(io_error("read", path))?;
     let fault = match found {
         Found::Line => match read_header(lines.line(), session, first) {
@@ -245,39 +249,50 @@ fn move_tail(
     start: u64,
     settings: &Settings,
 ) -> Result<Moved, StoreError> {
-    let mut from = open_to_append(path)?;
-    let (side, mut to) = create_side(folder, path)?;
+    let from = open_to_append(path)?;
+    let (side, to) = create_side(folder, path)?;
     let side_path = folder.join(&side);
-    from.seek(SeekFrom::Start(start))
-        .map_err(io_error("read", path))?;
-    let copied = io::copy(&mut from, &mut to);
-    let bytes = copied.map_err(io_error("copy to", &side_path))?;
+    let bytes = copy(
+        Input::new(open_to_read(path)?, path),
+        start,
+        &to,
+        &side_path,
+    )?;
     // The copy must be safe before the original goes.
-    let disk = &settings.disk;
     if settings.syncs_files() {
-        disk.sync(&to, &side_path)
-            .map_err(io_error("sync", &side_path))?;
-        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+        disk::sync(&to, &side_path).map_err(io_error("sync", &side_path))?;
+        disk::sync_folder(folder).map_err(io_error("sync", folder))?;
     }
-    let cut = disk.set_length(&from, path, start);
+    let cut = disk::set_length(&from, path, start);
     cut.map_err(io_error("cut", path))?;
     if settings.syncs_files() {
-        disk.sync(&from, path).map_err(io_error("sync", path))?;
+        disk::sync(&from, path).map_err(io_error("sync", path))?;
     }
     Ok(Moved { bytes, to: side })
 }
 
+/// Copies everything from a place on; returns how many bytes that are.
+fn copy(mut from: Input, start: u64, to: &File, path: &Path) -> Result<u64, StoreError> {
+    let failed = |error| io_error("copy to", path)(error);
+    from.seek(SeekFrom::Start(start)).map_err(failed)?;
+    let (mut copied, mut bytes) = (0, vec![0; COPIED_AT_ONCE]);
+    loop {
+        let read = from.read(&mut bytes).map_err(failed)?;
+        let Some(read) = bytes.get(..read).filter(|read| !read.is_empty()) else {
+            return Ok(copied);
+        };
+        disk::write(to, path, read).map_err(failed)?;
+        copied += read.len() as u64;
+    }
+}
+
 /// Moves a segment without a whole line aside.
 fn move_segment(folder: &Path, path: &Path, settings: &Settings) -> Result<Moved, StoreError> {
-    let bytes = fs::symlink_metadata(path)
-        .map_err(io_error("open", path))?
-        .len();
+    let bytes = disk::look(path).map_err(io_error("open", path))?.len();
     let (side, _) = create_side(folder, path)?;
-    let disk = &settings.disk;
-    disk.rename(path, &folder.join(&side))
-        .map_err(io_error("move", path))?;
+    disk::rename(path, &folder.join(&side)).map_err(io_error("move", path))?;
     if settings.syncs_files() {
-        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+        disk::sync_folder(folder).map_err(io_error("sync", folder))?;
     }
     Ok(Moved { bytes, to: side })
 }
@@ -366,10 +381,9 @@ pub(super) fn create(
         events.push(recovered);
     }
     let root = folder.parent().filter(|_| settings.syncs_files());
-    let disk = settings.disk.clone();
     let state = State::create(folder, begin.chain, begin.parent, &events, settings)?;
     if let Some(root) = root {
-        disk.sync_folder(root).map_err(io_error("sync", root))?;
+        disk::sync_folder(root).map_err(io_error("sync", root))?;
     }
     let recovered = events.into_iter().skip(1).collect();
     Ok(JsonlWriter::new(session.clone(), state, recovered, lock))
@@ -406,6 +420,16 @@ pub(super) fn forked_from(
     }
 }
 
+/// Forces the events of a session up to a position to the disk; what is in full segments is there.
+pub(super) fn force(folder: &Path, position: u64) -> Result<(), StoreError> {
+    let firsts = segments(folder)?;
+    let Some(first) = firsts.into_iter().rfind(|first| *first <= position) else {
+        return Ok(());
+    };
+    let path = segment_path(folder, first);
+    disk::sync(&open_to_read(&path)?, &path).map_err(io_error("sync", &path))
+}
+
 /// Deletes a session. A crash in between leaves the start of its log, which can be deleted again.
 pub(super) fn delete(folder: &Path, session: &SessionId) -> Result<(), StoreError> {
     let unknown = || StoreError::Unknown {
@@ -418,10 +442,10 @@ pub(super) fn delete(folder: &Path, session: &SessionId) -> Result<(), StoreErro
     let firsts = segments(folder)?;
     for first in firsts.iter().rev() {
         let path: PathBuf = segment_path(folder, *first);
-        fs::remove_file(&path).map_err(io_error("delete", &path))?;
+        disk::remove(&path).map_err(io_error("delete", &path))?;
     }
     blobs::remove(folder)?;
-    fs::remove_dir_all(folder).map_err(io_error("delete", folder))?;
+    disk::remove_folder(folder).map_err(io_error("delete", folder))?;
     if firsts.is_empty() {
         Err(unknown())
     } else {

@@ -11,6 +11,7 @@ use super::lines::{Found, Lines};
 use super::open::{Segment, Start, open_segment, place};
 use super::segment::{segment_path, segments};
 use crate::chain::{Chain, LINE_BYTES_MAX};
+use crate::disk;
 use crate::error::{BadLine, StoreError};
 use crate::files::{io_error, is_folder, open_to_read};
 use crate::store::{SessionReader, StoredEvent, StoredLine};
@@ -167,7 +168,7 @@ impl JsonlReader {
         let path = segment_path(&self.folder, next);
         match open_segment(open_to_read(&path)?, &path, &session, next)? {
             Start::Torn => {
-                let there = std::fs::symlink_metadata(&path).map_err(io_error("open", &path))?;
+                let there = disk::look(&path).map_err(io_error("open", &path))?;
                 self.tail_bytes = there.len();
                 Ok(false)
             }

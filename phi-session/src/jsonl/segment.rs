@@ -8,6 +8,7 @@ use phi_types::{ForkedFrom, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{check_line, split_line};
+use crate::disk;
 use crate::error::{BadLine, StoreError};
 use crate::files::io_error;
 
@@ -160,7 +161,7 @@ pub(super) fn sessions(root: &Path) -> Result<Vec<SessionId>, StoreError> {
 }
 
 fn entries(folder: &Path) -> Result<Option<fs::ReadDir>, StoreError> {
-    match fs::read_dir(folder) {
+    match disk::list(folder) {
         Ok(entries) => Ok(Some(entries)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("list", folder)(error)),

@@ -14,6 +14,7 @@ use super::Settings;
 use super::blobs;
 use super::segment::{Header, LOG_FORMAT, segment_path};
 use crate::chain::{Chain, Encoded, push_line};
+use crate::disk;
 use crate::error::StoreError;
 use crate::files::{create_file, io_error};
 use crate::lock::Lock;
@@ -129,10 +130,7 @@ impl State {
             let kept = blobs::keep(&self.tip.folder, &self.encoded.blobs, &self.settings);
             kept.map_err(|error| self.fail(error))?;
         }
-        let written = self
-            .settings
-            .disk
-            .write(&self.tip.file, &self.tip.path, &self.encoded.lines);
+        let written = disk::write(&self.tip.file, &self.tip.path, &self.encoded.lines);
         if let Err(source) = written {
             return Err(self.fail_write(source));
         }
@@ -160,15 +158,32 @@ impl State {
     }
 
     pub(super) fn sync(&mut self) -> Result<(), StoreError> {
-        let synced = self.settings.disk.sync(&self.tip.file, &self.tip.path);
-        let synced = synced.map_err(io_error("sync", &self.tip.path));
-        synced.map_err(|error| self.fail(error))
+        self.force().map_err(|error| self.fail(error))
+    }
+
+    fn force(&self) -> Result<(), StoreError> {
+        let Tip {
+            folder, path, file, ..
+        } = &self.tip;
+        disk::sync(file, path).map_err(io_error("sync", path))?;
+        if self.settings.syncs_files() {
+            return Ok(());
+        }
+        // Nobody forced these to the disk when they were made.
+        blobs::force(folder)?;
+        for folder in [Some(folder.as_path()), folder.parent()]
+            .into_iter()
+            .flatten()
+        {
+            disk::sync_folder(folder).map_err(io_error("sync", folder))?;
+        }
+        Ok(())
     }
 
     /// Begins the next segment. The one before is forced to the disk first, so that only the last
     /// segment can ever be torn.
     fn rotate(&mut self) -> Result<(), StoreError> {
-        let synced = self.settings.disk.sync(&self.tip.file, &self.tip.path);
+        let synced = disk::sync(&self.tip.file, &self.tip.path);
         synced.map_err(io_error("sync", &self.tip.path))?;
         self.encoded.lines.clear();
         let first = self.chain.position() + 1;
@@ -184,7 +199,7 @@ impl State {
             return Err(StoreError::Poisoned { session, reason });
         }
         // A removed file takes every byte and keeps none.
-        match self.tip.file.metadata() {
+        match disk::look_at(&self.tip.file, &self.tip.path) {
             Ok(there) if there.nlink() > 0 => Ok(()),
             Ok(_) => {
                 let (session, path) = (session.clone(), self.tip.path.clone());
@@ -199,7 +214,7 @@ impl State {
         let Tip {
             file, path, bytes, ..
         } = &self.tip;
-        let cut = self.settings.disk.set_length(file, path, *bytes);
+        let cut = disk::set_length(file, path, *bytes);
         let error = io_error("write", &self.tip.path)(source);
         let error = self.fail(error);
         if let (Err(cut), Some(reason)) = (cut, &mut self.failed) {
@@ -245,11 +260,9 @@ fn write_segment(
     let path = segment_path(folder, first);
     let draft = path.with_extension("new");
     let file = write_draft(&draft, content, settings)?;
-    let disk = &settings.disk;
-    disk.rename(&draft, &path)
-        .map_err(io_error("create", &path))?;
+    disk::rename(&draft, &path).map_err(io_error("create", &path))?;
     if settings.syncs_files() {
-        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+        disk::sync_folder(folder).map_err(io_error("sync", folder))?;
     }
     let (folder, bytes) = (folder.to_owned(), content.len() as u64);
     Ok(Tip {
@@ -268,19 +281,16 @@ pub(super) fn write_draft(
     content: &[u8],
     settings: &Settings,
 ) -> Result<File, StoreError> {
-    let disk = &settings.disk;
-    match disk.remove(draft) {
+    match disk::remove(draft) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(io_error("delete", draft)(error));
         }
         Ok(()) | Err(_) => {}
     }
-    disk.create(draft).map_err(io_error("create", draft))?;
     let file = create_file(draft)?;
-    disk.write(&file, draft, content)
-        .map_err(io_error("write", draft))?;
+    disk::write(&file, draft, content).map_err(io_error("write", draft))?;
     if settings.syncs_files() {
-        disk.sync(&file, draft).map_err(io_error("sync", draft))?;
+        disk::sync(&file, draft).map_err(io_error("sync", draft))?;
     }
     Ok(file)
 }

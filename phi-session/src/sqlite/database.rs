@@ -127,6 +127,8 @@ impl Database {
             Ok(connection)
         });
         let connection = opened.map_err(|error| failure("open", path, &error))?;
+        #[cfg(test)]
+        super::fault_tests::watch(&connection);
         let path = path.to_owned();
         Ok(Self { connection, path })
     }

@@ -1,6 +1,8 @@
 //! The store in a database: the same lines as on files, as rows.
 
 mod database;
+#[cfg(test)]
+mod fault_tests;
 mod follow;
 mod reader;
 mod writer;

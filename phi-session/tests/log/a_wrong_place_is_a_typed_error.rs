@@ -127,7 +127,7 @@ async fn a_log_that_is_empty_newer_or_of_another_session_says_so() {
     );
     assert_eq!(
         refusal(&scratch).await,
-        "use session `s1`: this belongs to session `s2`"
+        "use session `s1`: this belongs to session `s2`; use that one"
     );
 }
 
