@@ -23,3 +23,4 @@ mod gates_fail_closed;
 mod hooks_combine_in_order;
 mod long_loops_and_wide_turns_work;
 mod observers_change_nothing;
+mod the_gates_of_a_loop_work_in_a_run;

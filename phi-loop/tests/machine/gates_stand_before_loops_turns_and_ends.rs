@@ -276,18 +276,16 @@ fn a_message_that_joins_has_the_gate_asked_again() {
 #[test]
 fn a_verdict_of_another_gate_is_refused() {
     let mut bench = Bench::started(all_gates(), "Do it.");
-    let id = match bench.effects[..] {
-        [Effect::Decide(id, _)] => id,
-        _ => panic!("{:?}", bench.effects),
+    let [Effect::Decide(id, _)] = bench.effects[..] else {
+        panic!("{:?}", bench.effects)
     };
     let continued = Verdict::Continue(vec![user("more")]);
     refused(&mut bench, Input::Decided(id, continued));
     proceed(&mut bench);
     proceed(&mut bench);
     bench.say("Done.");
-    let id = match bench.effects[..] {
-        [Effect::Decide(id, _)] => id,
-        _ => panic!("{:?}", bench.effects),
+    let [Effect::Decide(id, _)] = bench.effects[..] else {
+        panic!("{:?}", bench.effects)
     };
     refused(&mut bench, Input::Decided(id, reject()));
     assert!(matches!(last(&bench).kind, EventKind::TurnEnded(_)));
