@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use phi::agent_loop::Update;
-use phi::types::{Delta, Event, EventKind, Increment, Live, Message, Usage};
+use phi::types::{AssistantMessage, Delta, Event, EventKind, Increment, Live, Message, Usage};
 use serde::Serialize;
 
 use crate::failure::to_stderr;
@@ -92,6 +92,17 @@ impl Printer {
         }
         self.tell(&event.kind);
         Ok(())
+    }
+
+    /// Shows an answer that is in the log already, where its text is the product.
+    pub(crate) fn answer(&mut self, message: &AssistantMessage) -> io::Result<()> {
+        match self.form {
+            Form::Json => Ok(()),
+            Form::Text => {
+                self.write(&message.text())?;
+                self.end_line()
+            }
+        }
     }
 
     /// Writes a line of a person's business to stderr.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use phi::session::{JsonlStore, load};
 use phi::types::{
-    Approval, ApprovalRequested, EffectId, Identity, LoopId, SessionId, Surface, Target,
+    Approval, ApprovalRequested, AssistantMessage, EffectId, Entry, Identity, LoopId, SessionId,
+    Surface, Target,
 };
 
 use crate::arguments::{ModelArguments, ResumeArguments};
@@ -64,6 +65,8 @@ pub(crate) struct CutOff {
     surface: Surface,
     /// Questions that nobody has answered.
     questions: Vec<(u64, ApprovalRequested)>,
+    /// The answer with which it was about to end.
+    answer: Option<Arc<AssistantMessage>>,
 }
 
 impl CutOff {
@@ -78,7 +81,14 @@ impl CutOff {
             let open = calls.filter(|call| call.end.is_none());
             let asked = open.flat_map(|call| &call.approvals);
             let waiting = asked.filter(|asked| asked.answer.is_none());
+            let answer = match record.transcript.history().last() {
+                Some(Entry::Assistant(message)) if message.tool_calls().next().is_none() => {
+                    Some(Arc::clone(message))
+                }
+                Some(_) | None => None,
+            };
             Self {
+                answer,
                 loop_id: record.id.clone(),
                 surface: record.transcript.surface().clone(),
                 questions: waiting
@@ -100,6 +110,11 @@ impl CutOff {
         let Some(mut run) = resumed.map_err(|error| session_failure(&error))? else {
             return Ok(None);
         };
+        if let Some(answer) = &self.answer {
+            // It may have been written and not shown.
+            let shown = console.printer.answer(answer);
+            shown.map_err(|error| Failure::stdout(&error))?;
+        }
         for (seq, question) in self.questions {
             let loop_id = self.loop_id.clone();
             let effect = EffectId { loop_id, seq };

@@ -1,77 +1,8 @@
 //! On a terminal a call that writes is asked for, and nothing that a model says controls the terminal.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::process::Child;
+use std::fs;
 
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-
-use crate::support::Scratch;
-
-/// A process on a terminal of its own.
-struct OnTerminal {
-    child: Child,
-    terminal: File,
-    shown: String,
-}
-
-impl OnTerminal {
-    fn run(scratch: &Scratch, script: &str) -> Self {
-        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&terminal).unwrap();
-        unlockpt(&terminal).unwrap();
-        let name = ptsname(&terminal, Vec::new())
-            .unwrap()
-            .into_string()
-            .unwrap();
-        let side = || {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open(&name)
-                .unwrap()
-        };
-        let script = scratch.write("script.json", script);
-        let mut command = scratch.command(["run", "Do it.", "--session", "s", "--script"]);
-        command.arg(script).env("NO_COLOR", "1");
-        command.stdin(side()).stdout(side()).stderr(side());
-        let child = command.spawn().unwrap();
-        Self {
-            child,
-            terminal: File::from(terminal),
-            shown: String::new(),
-        }
-    }
-
-    /// Reads until the terminal shows a text.
-    fn until(&mut self, text: &str) {
-        let mut byte = [0];
-        let mut bytes = Vec::new();
-        while !bytes.ends_with(text.as_bytes()) {
-            self.terminal.read_exact(&mut byte).unwrap();
-            bytes.extend(byte);
-        }
-        self.shown.push_str(&String::from_utf8(bytes).unwrap());
-    }
-
-    fn answer(&mut self, line: &str) {
-        self.until("in this run? ");
-        self.terminal.write_all(line.as_bytes()).unwrap();
-    }
-
-    /// Waits for the end and returns all that the terminal showed.
-    fn end(mut self) -> String {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        // The kernel ends the reading with an error when the last process has gone.
-        while self.terminal.read(&mut byte).is_ok_and(|read| read == 1) {
-            bytes.extend(byte);
-        }
-        assert!(self.child.wait().unwrap().success(), "{}", self.shown);
-        self.shown.push_str(&String::from_utf8(bytes).unwrap());
-        self.shown
-    }
-}
+use crate::support::{OnTerminal, Scratch};
 
 fn write(path: &str) -> String {
     format!(r#"{{"name":"write_file","arguments":{{"path":"{path}","content":"x"}}}}"#)

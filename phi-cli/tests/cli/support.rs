@@ -1,12 +1,14 @@
 //! A place to run the binary in, and what it came to.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use phi::types::Event;
+use phi::session::Store as _;
+use phi::types::{Event, EventKind};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 /// A folder with a store and a directory to work in.
@@ -85,6 +87,23 @@ impl Scratch {
         lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// Writes the log of a session anew, with right checksums.
+    pub(crate) fn rewrite(&self, events: &[Event]) {
+        let store = phi::session::JsonlStore::new(self.path("store"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (first, rest) = events.split_first().unwrap();
+            let EventKind::SessionStarted(started) = first.kind.clone() else {
+                panic!("{first:?}")
+            };
+            store.delete(&first.session).await.unwrap();
+            let created = store.create(&first.session, started, first.at).await;
+            created.unwrap().append_batch(rest).await.unwrap();
+        });
     }
 
     /// Reads what the list says of a session.
@@ -185,6 +204,79 @@ impl Drop for Running {
         if self.child.kill().is_ok() {
             self.child.wait().unwrap();
         }
+    }
+}
+
+/// A process on a terminal of its own.
+pub(crate) struct OnTerminal {
+    pub(crate) child: Child,
+    terminal: File,
+    shown: String,
+}
+
+impl OnTerminal {
+    pub(crate) fn run(scratch: &Scratch, script: &str) -> Self {
+        let script = scratch.write("script.json", script);
+        let script = script.to_str().unwrap();
+        Self::start(
+            scratch,
+            &["run", "Do it.", "--session", "s", "--script", script],
+        )
+    }
+
+    pub(crate) fn start(scratch: &Scratch, arguments: &[&str]) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new())
+            .unwrap()
+            .into_string()
+            .unwrap();
+        let side = || {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&name)
+                .unwrap()
+        };
+        let mut command = scratch.command(arguments);
+        command.env("NO_COLOR", "1");
+        command.stdin(side()).stdout(side()).stderr(side());
+        let child = command.spawn().unwrap();
+        Self {
+            child,
+            terminal: File::from(terminal),
+            shown: String::new(),
+        }
+    }
+
+    /// Reads until the terminal shows a text.
+    pub(crate) fn until(&mut self, text: &str) {
+        let mut byte = [0];
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(text.as_bytes()) {
+            self.terminal.read_exact(&mut byte).unwrap();
+            bytes.extend(byte);
+        }
+        self.shown.push_str(&String::from_utf8(bytes).unwrap());
+    }
+
+    pub(crate) fn answer(&mut self, line: &str) {
+        self.until("in this run? ");
+        self.terminal.write_all(line.as_bytes()).unwrap();
+    }
+
+    /// Waits for the end and returns all that the terminal showed.
+    pub(crate) fn end(mut self) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        // The kernel ends the reading with an error when the last process has gone.
+        while self.terminal.read(&mut byte).is_ok_and(|read| read == 1) {
+            bytes.extend(byte);
+        }
+        assert!(self.child.wait().unwrap().success(), "{}", self.shown);
+        self.shown.push_str(&String::from_utf8(bytes).unwrap());
+        self.shown
     }
 }
 
