@@ -9,7 +9,7 @@
 //! adds its wire: `anthropic`, `bedrock`, `cohere`, `gemini`, `ollama`, `openai-chat`,
 //! `openai-responses` and `vertex`. `transport` adds the provider over HTTP for a transport of your
 //! own, `http` a transport on reqwest, `models` what is known of models and a registry of providers,
-//! `structured-output` the reader of answers in a form, `credential-command` secrets that a program
+//! `tiktoken` an exact counter of tokens, `structured-output` the reader of answers in a form, `credential-command` secrets that a program
 //! prints, and `contract` what every wire must keep.
 //!
 //! ```
@@ -141,6 +141,8 @@ mod services;
 mod sse;
 pub mod structured;
 mod surrogates;
+#[cfg(feature = "tiktoken")]
+mod tiktoken;
 mod tool_ids;
 pub mod translate;
 #[cfg(feature = "transport")]
@@ -190,6 +192,8 @@ pub use openai_chat::OpenAiChat;
 #[cfg(feature = "openai-responses")]
 pub use openai_responses::OpenAiResponses;
 pub use sse::{SseDecoder, StreamEvent};
+#[cfg(feature = "tiktoken")]
+pub use tiktoken::TiktokenCounter;
 pub use translate::translate;
 #[cfg(feature = "transport")]
 pub use transport::{HttpResponse, Transport, TransportError};

@@ -48,6 +48,7 @@ pub use phi_loop as agent_loop;
     feature = "ollama",
     feature = "openai-chat",
     feature = "openai-responses",
+    feature = "tiktoken",
     feature = "vertex"
 ))]
 pub use phi_provider as provider;

@@ -33,8 +33,20 @@ pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "no banned dependency is used",
         check: bans,
-        caught: &[caught(|it| it.foreign[0].name = "eyre".to_owned(), "eyre")],
-        fine: &[],
+        caught: &[
+            caught(|it| it.foreign[0].name = "eyre".to_owned(), "eyre"),
+            caught(
+                |it| {
+                    it.foreign[0].name = "anyhow".to_owned();
+                    it.foreign[0].users = vec!["tiktoken-rs".to_owned(), "phi".to_owned()];
+                },
+                "anyhow",
+            ),
+        ],
+        fine: &[|it| {
+            it.foreign[0].name = "anyhow".to_owned();
+            it.foreign[0].users = vec!["tiktoken-rs".to_owned()];
+        }],
     },
 ];
 
@@ -69,17 +81,27 @@ fn sources(workspace: &Workspace) -> Vec<String> {
 }
 
 fn bans(workspace: &Workspace) -> Vec<String> {
-    let banned = strings(workspace.text("deny.toml"), "[bans]", "deny");
-    let used = workspace
-        .foreign
-        .iter()
-        .filter(|it| banned.contains(&it.name.as_str()));
+    let banned = entries(workspace.text("deny.toml"), "[bans]", "deny");
+    // What is banned may be used by those that its entry names as wrappers, and by nobody else.
+    let used = workspace.foreign.iter().filter(|it| {
+        let mut entries = banned.iter();
+        let entry = entries.find(|entry| entry.first() == Some(&it.name.as_str()));
+        entry.is_some_and(|entry| {
+            let is_wrapper = |user: &String| entry[1..].contains(&user.as_str());
+            it.users.is_empty() || !it.users.iter().all(is_wrapper)
+        })
+    });
     used.map(|it| format!("{} {}: banned by deny.toml", it.name, it.version))
         .collect()
 }
 
 /// The strings of one list of a table in a TOML file without comments behind values.
 fn strings<'a>(toml: &'a str, table: &str, key: &str) -> Vec<&'a str> {
+    entries(toml, table, key).concat()
+}
+
+/// The strings of each line of such a list.
+fn entries<'a>(toml: &'a str, table: &str, key: &str) -> Vec<Vec<&'a str>> {
     let lines = toml.lines().skip_while(|it| *it != table).skip(1);
     let lines = lines
         .take_while(|it| !it.starts_with('['))
@@ -89,14 +111,14 @@ fn strings<'a>(toml: &'a str, table: &str, key: &str) -> Vec<&'a str> {
             .is_some_and(|rest| rest.trim_start().starts_with('='))
     };
     let mut inside = lines.skip_while(|it| !is_start(it));
-    let mut strings = Vec::new();
+    let mut entries = Vec::new();
     for line in inside.by_ref() {
-        strings.extend(line.split('"').skip(1).step_by(2));
+        entries.push(line.split('"').skip(1).step_by(2).collect());
         if line.trim_end().ends_with(']') {
             break;
         }
     }
-    strings
+    entries
 }
 
 /// Says whether a licence expression can be met with allowed licences alone: `AND` binds stronger

@@ -139,13 +139,14 @@ pub(crate) fn sound() -> Workspace {
     write(
         &mut workspace,
         "deny.toml",
-        "[licenses]\nallow = [\"MIT\", \"Zlib\"]\n[bans]\ndeny = [{ name = \"eyre\" }]\n",
+        "[licenses]\nallow = [\"MIT\", \"Zlib\"]\n[bans]\ndeny = [\n\"eyre\",\n{ crate = \"anyhow\", wrappers = [\"tiktoken-rs\"] },\n]\n",
     );
     workspace.foreign.push(Foreign {
         name: "serde".to_owned(),
         version: "1.0.0".to_owned(),
         licence: Some("MIT OR Apache-2.0".to_owned()),
         source: crate::licences::REGISTRY.to_owned(),
+        users: vec!["phi".to_owned()],
     });
     workspace
 }

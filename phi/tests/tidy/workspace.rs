@@ -55,6 +55,8 @@ pub(crate) struct Foreign {
     /// The licence expression of its manifest.
     pub(crate) licence: Option<String>,
     pub(crate) source: String,
+    /// The packages that use it, own ones included.
+    pub(crate) users: Vec<String>,
 }
 
 impl Workspace {
@@ -181,6 +183,16 @@ fn foreign(root: &Path) -> Vec<Foreign> {
     let used: std::collections::BTreeSet<&str> = list(&metadata["resolve"], "nodes")
         .filter_map(|node| node.get("id").and_then(Value::as_str))
         .collect();
+    let names: BTreeMap<&str, &str> = list(&metadata, "packages")
+        .filter_map(|package| Some((package["id"].as_str()?, package["name"].as_str()?)))
+        .collect();
+    let users = |id: &str| {
+        let uses = |node: &&Value| list(node, "deps").any(|dep| dep["pkg"].as_str() == Some(id));
+        let nodes = list(&metadata["resolve"], "nodes").filter(uses);
+        let ids = nodes.filter_map(|node| node["id"].as_str());
+        ids.filter_map(|id| names.get(id).map(|name| (*name).to_owned()))
+            .collect()
+    };
     list(&metadata, "packages")
         .filter(|package| package["source"].is_string())
         .filter(|package| package["id"].as_str().is_some_and(|id| used.contains(id)))
@@ -189,6 +201,7 @@ fn foreign(root: &Path) -> Vec<Foreign> {
             version: string(package, "version"),
             licence: package["license"].as_str().map(str::to_owned),
             source: string(package, "source"),
+            users: package["id"].as_str().map(users).unwrap_or_default(),
         })
         .collect()
 }
