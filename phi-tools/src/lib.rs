@@ -33,6 +33,9 @@
 //! | `list_files` | `path?`, `glob?`, `limit?` | pure |
 //! | `search` | `pattern`, `path?`, `glob?`, `limit?` | pure |
 //!
+//! **Disclosure.** [`Registry::with_disclosure`] and [`disclosed`] show a model the first sentence and
+//! the names of the arguments of each tool; `tool_help` tells the rest on demand.
+//!
 //! **Files.** Paths are resolved by the kernel beneath the held folder (`openat2`), so neither `..`
 //! nor a link leads out, whatever changes meanwhile; a link with an absolute target counts as
 //! leading out. Only regular files are opened. A write makes a temporary file beside its target and
@@ -55,6 +58,7 @@ mod bash;
 mod beneath;
 mod blocking;
 mod capture;
+mod disclosure;
 mod edit_file;
 mod edits;
 mod error;
@@ -72,6 +76,7 @@ mod walk;
 mod workspace;
 mod write_file;
 
+pub use disclosure::{TOOL_HELP, disclosed};
 pub use error::WorkspaceError;
 pub use function::{FunctionTool, IntoToolResult};
 pub use registry::{DEFAULT_TOOLS, Registry, RegistryError};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use phi_types::Tool;
 
+use crate::disclosure::disclosed;
 use crate::schema::InvalidTool;
 use crate::workspace::Workspace;
 
@@ -41,6 +42,7 @@ pub enum RegistryError {
 #[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<String, Factory>,
+    disclosure: bool,
 }
 
 impl Registry {
@@ -71,6 +73,16 @@ impl Registry {
     ) {
         let factory: Factory = Arc::new(move |workspace| Ok(Arc::new(factory(workspace)?)));
         self.factories.insert(name.to_owned(), factory);
+    }
+
+    /// Shows models little of each tool of a selection, and adds `tool_help`, which tells the rest on
+    /// demand: see [`disclosed`].
+    #[must_use]
+    pub fn with_disclosure(self) -> Self {
+        Self {
+            disclosure: true,
+            ..self
+        }
     }
 
     /// Lists the names that are known, in order.
@@ -117,10 +129,12 @@ impl Registry {
                 }
             }
         }
-        names
-            .into_iter()
-            .map(|name| self.make(name, workspace))
-            .collect()
+        let tools = names.into_iter().map(|name| self.make(name, workspace));
+        let tools = tools.collect::<Result<Vec<_>, _>>()?;
+        match self.disclosure {
+            true => Ok(disclosed(tools)?),
+            false => Ok(tools),
+        }
     }
 }
 

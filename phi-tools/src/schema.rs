@@ -25,6 +25,12 @@ pub enum InvalidTool {
         /// The first characters of the name.
         given: String,
     },
+    /// The name is that of a tool which is added.
+    #[error("tool name {tool} is taken: rename the tool")]
+    Taken {
+        /// The name.
+        tool: String,
+    },
     /// The schema does not describe a JSON object.
     #[error(
         "the arguments of tool {tool} must be a JSON object: derive its schema from a struct with named fields"

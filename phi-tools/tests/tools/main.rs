@@ -13,6 +13,8 @@ mod nothing_that_a_command_started_outlives_its_call;
 #[cfg(test)]
 mod reading_shows_lines_as_they_are;
 #[cfg(test)]
+mod tool_help_tells_what_is_left_out;
+#[cfg(test)]
 mod what_git_ignores_is_neither_listed_nor_searched;
 #[cfg(test)]
 mod writing_replaces_a_file_in_one_step;
