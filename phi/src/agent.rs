@@ -22,7 +22,7 @@ pub struct Agent {
     system: Arc<str>,
     options: Arc<Options>,
     tools: Vec<Arc<dyn Tool>>,
-    hooks: Arc<dyn Hooks>,
+    pub(crate) hooks: Arc<dyn Hooks>,
 }
 
 impl Agent {

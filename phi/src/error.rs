@@ -42,7 +42,7 @@ pub enum SessionError {
 }
 
 /// Says for a person how a loop ended.
-fn outcome_text(outcome: &Outcome) -> String {
+pub(crate) fn outcome_text(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Completed {} => "the loop completed".to_owned(),
         Outcome::Rejected { reason } => format!("a hook refused the input: {reason}"),

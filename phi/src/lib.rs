@@ -28,6 +28,8 @@ mod error;
 mod fork;
 mod log;
 mod open;
+#[cfg(feature = "structured-output")]
+mod output;
 #[cfg(doctest)]
 mod readme;
 mod replay;
@@ -37,6 +39,8 @@ pub use agent::Agent;
 pub use error::SessionError;
 pub use fork::fork;
 pub use open::Session;
+#[cfg(feature = "structured-output")]
+pub use output::{OutputFailed, OutputRun};
 pub use phi_loop as agent_loop;
 #[cfg(any(
     feature = "anthropic",
@@ -48,6 +52,7 @@ pub use phi_loop as agent_loop;
     feature = "ollama",
     feature = "openai-chat",
     feature = "openai-responses",
+    feature = "structured-output",
     feature = "tiktoken",
     feature = "vertex"
 ))]

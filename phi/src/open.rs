@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Driver, Input, Machine, Output, Start};
+use phi_loop::{Driver, Hooks, Input, Machine, Output, Start};
 use phi_session::{SessionRecorder, SessionWriter, load};
 use phi_types::{
-    Continuation, Event, FORMAT, LoopId, SessionId, SessionStarted, Transcript, UserMessage,
+    Continuation, Event, FORMAT, LoopId, SessionId, SessionStarted, Surface, Transcript,
+    UserMessage,
 };
 
 use crate::agent::Agent;
@@ -84,9 +85,26 @@ impl Session {
     /// [`SessionError::Unfinished`] while a loop that was cut off waits for [`Session::resume`], and
     /// [`SessionError::Rejected`] for an empty prompt.
     pub fn prompt(&mut self, message: impl Into<UserMessage>) -> Result<Run<'_>, SessionError> {
-        let start = self.start()?;
-        let (loop_id, run) = (start.loop_id.clone(), self.driver.prompt(start, message)?);
+        let (hooks, surface) = self.policy();
+        self.prompt_with(hooks, surface, message.into())
+    }
+
+    /// Starts a loop with a prompt under other hooks, and with something else shown to the models.
+    pub(crate) fn prompt_with(
+        &mut self,
+        hooks: Arc<dyn Hooks>,
+        surface: Surface,
+        message: UserMessage,
+    ) -> Result<Run<'_>, SessionError> {
+        let start = self.start(surface)?;
+        let driver = self.driver.clone().hooks(hooks);
+        let (loop_id, run) = (start.loop_id.clone(), driver.prompt(start, message)?);
         Ok(Run::new(self, loop_id, run))
+    }
+
+    /// Returns the hooks of the agent and what it shows models.
+    pub(crate) fn policy(&self) -> (Arc<dyn Hooks>, Surface) {
+        (Arc::clone(&self.agent.hooks), self.agent.surface())
     }
 
     /// Starts a loop on the conversation as it is, without a prompt: after a failure or a limit.
@@ -94,7 +112,7 @@ impl Session {
     /// # Errors
     /// [`SessionError::Unfinished`] while a loop that was cut off waits for [`Session::resume`].
     pub fn proceed(&mut self) -> Result<Run<'_>, SessionError> {
-        let start = self.start()?;
+        let start = self.start(self.agent.surface())?;
         let (loop_id, run) = (start.loop_id.clone(), self.driver.continue_from(start)?);
         Ok(Run::new(self, loop_id, run))
     }
@@ -110,6 +128,16 @@ impl Session {
     /// # Errors
     /// [`SessionError::Store`] and [`SessionError::NotRestorable`] where the log cannot be read.
     pub async fn resume(&mut self) -> Result<Option<Run<'_>>, SessionError> {
+        let (hooks, surface) = self.policy();
+        self.resume_with(hooks, surface).await
+    }
+
+    /// Goes on under other hooks, and with something else shown to the models.
+    pub(crate) async fn resume_with(
+        &mut self,
+        hooks: Arc<dyn Hooks>,
+        surface: Surface,
+    ) -> Result<Option<Run<'_>>, SessionError> {
         let Some((loop_id, machine)) = self.restore().await? else {
             return Ok(None);
         };
@@ -118,7 +146,8 @@ impl Session {
             self.ended(loop_id, machine.transcript());
             return Ok(None);
         }
-        let run = self.driver.resume(machine, &self.agent.surface())?;
+        let driver = self.driver.clone().hooks(hooks);
+        let run = driver.resume(machine, &surface)?;
         Ok(Some(Run::new(self, loop_id, run)))
     }
 
@@ -169,14 +198,14 @@ impl Session {
         self.log.ended();
     }
 
-    fn start(&self) -> Result<Start, SessionError> {
+    fn start(&self, surface: Surface) -> Result<Start, SessionError> {
         if let Some(loop_id) = &self.unfinished {
             let (session, loop_id) = (self.id.clone(), loop_id.clone());
             return Err(SessionError::Unfinished { session, loop_id });
         }
         let configuration = self.agent.configuration.clone();
         let n = self.loops.saturating_add(1);
-        let mut start = Start::new(self.id.clone(), configuration, self.agent.surface());
+        let mut start = Start::new(self.id.clone(), configuration, surface);
         start.loop_id = LoopId::numbered(&self.id, &start.configuration.id, n);
         start.agent.clone_from(&self.agent.name);
         if self.parent.is_some() {
