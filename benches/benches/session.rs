@@ -93,6 +93,7 @@ fn turn(index: u32, seq: u64) -> [EventKind; TURN] {
             index: 0,
             call: Arc::clone(&call),
             effect_class: EffectClass::Pure,
+            early: None,
         }),
         EventKind::ToolEnded(ToolEnded {
             index: 0,

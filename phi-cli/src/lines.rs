@@ -19,6 +19,10 @@ pub(crate) fn event(kind: &EventKind, calls: &[String]) -> Option<String> {
         EventKind::LimitWarning(warning) => {
             format!("warning: a limit is near ({})", warning.limit.as_str())
         }
+        EventKind::LoopStuck(stuck) if stuck.period > 1 => format!(
+            "warning: the model went {} times round a circle that ends with `{}`",
+            stuck.times, stuck.tool
+        ),
         EventKind::LoopStuck(stuck) => format!(
             "warning: the model called `{}` {} times with the same arguments",
             stuck.tool, stuck.times
@@ -74,7 +78,11 @@ pub(crate) fn usage(usage: &Usage) -> Option<String> {
 
 fn result(ended: &ToolEnded, calls: &[String]) -> String {
     let index = usize::try_from(ended.index).unwrap_or(usize::MAX);
-    let name = calls.get(index).map_or("tool", String::as_str);
+    // A call that started early for nothing is none of the answer's.
+    let known = calls
+        .get(index)
+        .filter(|_| ended.ending != ToolEnding::Discarded);
+    let name = known.map_or("tool", String::as_str);
     let texts: Vec<&str> = ended.result.content.iter().map(content).collect();
     let text = excerpt(&texts.join(" "), EXCERPT_MAX);
     format!("[{name}] {}: {text}", ending(ended.ending))

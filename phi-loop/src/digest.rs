@@ -32,6 +32,9 @@ impl State {
                 let asked = self.calls().and_then(|calls| calls.get(started.index));
                 match asked {
                     Some(Slot::Pending(call)) if *call == started.call => 0,
+                    _ if started.early.is_some() => {
+                        digest_of(0, &(started.call.as_ref(), started.early))
+                    }
                     _ => digest_of(0, started.call.as_ref()),
                 }
             }

@@ -1,6 +1,7 @@
 //! The async driver: it does what the machine asks, and nothing of its own accord.
 
 mod compaction;
+mod contained;
 mod counter;
 mod handle;
 mod hooks;

@@ -2,7 +2,7 @@
 
 use phi_types::{LimitKind, Limits};
 
-use crate::state::State;
+use crate::state::{Repeated, State};
 
 impl State {
     /// Returns the limit that forbids another turn.
@@ -32,11 +32,11 @@ impl State {
             .is_some_and(|limit| self.counts.tool_calls >= limit)
     }
 
-    /// Says how often the newest call followed itself, once that is too often.
-    pub(crate) fn repeated_too_often(&self) -> Option<u32> {
+    /// Returns the cycle that the newest answer closed, once that is too often.
+    pub(crate) fn repeated_too_often(&self) -> Option<&Repeated> {
         let limit = self.configuration.limits.identical_calls?;
-        let times = self.counts.repeated.as_ref()?.times;
-        (!self.counts.stuck && times > limit).then_some(times)
+        let repeated = self.counts.repeats.newest()?;
+        (!self.counts.stuck && repeated.times > limit).then_some(repeated)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]

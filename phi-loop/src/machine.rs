@@ -12,11 +12,12 @@ use phi_types::{
 
 use crate::calls::Slot;
 use crate::decision::DecisionId;
-use crate::io::{Effect, Input, Output, Rejected};
+use crate::io::{Effect, Input, Output, Rejected, ToolReport};
 use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
 use crate::step::Opening;
 
 mod decisions;
+mod early;
 mod inputs;
 mod model;
 mod outputs;
@@ -76,6 +77,8 @@ pub struct Machine {
     start: Option<Box<Start>>,
     attempt: Attempt,
     progress_index: BTreeMap<u64, u64>,
+    /// How calls ended that started early, by the `seq` of their start, until the answer is there.
+    held: BTreeMap<u64, ToolReport>,
     deciding: Deciding,
     pending: Pending,
     outbox: VecDeque<Output>,
@@ -86,6 +89,8 @@ pub struct Machine {
 struct Attempt {
     assembler: Assembler,
     live_index: u64,
+    /// Whether a call came that has to wait for the end, and those after it with it.
+    early_over: bool,
 }
 
 /// The decisions that are outstanding. They do not survive a crash: they are asked for again.
@@ -174,6 +179,7 @@ impl Machine {
             start,
             attempt: Attempt::default(),
             progress_index: BTreeMap::new(),
+            held: BTreeMap::new(),
             deciding: Deciding::default(),
             pending: Pending::default(),
             outbox: VecDeque::new(),
@@ -191,8 +197,12 @@ impl Machine {
         match input {
             // An increment changes nothing that a step depends on.
             Input::Delta(effect, delta) => {
+                let complete = self.may_complete_a_call(&delta);
                 let live = self.on_delta(now, effect, delta)?;
                 self.outbox.extend(live.map(Output::Live));
+                if complete {
+                    self.start_early(now);
+                }
                 return Ok(());
             }
             Input::ToolProgress(effect, progress) => return self.on_progress(effect, progress),
@@ -226,7 +236,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes an increment and hands it out at once; `None` if it broke the call off.
+    /// Takes an increment and hands it out at once; `None` if it broke the call off. What it lets
+    /// start is polled after it.
     #[cfg(feature = "driver")]
     pub(crate) fn take_delta(
         &mut self,
@@ -234,7 +245,12 @@ impl Machine {
         effect: EffectId,
         delta: phi_types::Delta,
     ) -> Result<Option<phi_types::Live>, Rejected> {
-        self.on_delta(now, effect, delta)
+        let complete = self.may_complete_a_call(&delta);
+        let live = self.on_delta(now, effect, delta)?;
+        if complete {
+            self.start_early(now);
+        }
+        Ok(live)
     }
 
     /// Hands out what to do next. `None`: it waits for an input, or has ended.
@@ -356,7 +372,8 @@ impl Machine {
                 .running()
                 .next()
                 .and_then(|(_, running)| running.deadline),
-            Phase::Between { .. } | Phase::Calling(_) => None,
+            Phase::Calling(_) => self.early_deadline(),
+            Phase::Between { .. } => None,
         };
         let wall = if self.state.waits_for_approval_only() || self.state.stop.is_some() {
             None
@@ -377,6 +394,7 @@ impl Machine {
                 ..
             }) => {
                 effects.extend(self.call_model());
+                effects.extend(self.early_effects());
             }
             Phase::Calling(Calling {
                 stage: Stage::Compacting { seq, .. },

@@ -140,7 +140,7 @@ impl<'a> Replay<'a> {
             }) => self.feed_answer(event, message)?,
             EventKind::ModelFailed(failed) => self.feed_failure(event, failed)?,
             EventKind::StopRequested(StopRequested { cause }) => {
-                self.feed_partial(event)?;
+                self.feed_partial(event);
                 match cause {
                     StopCause::Cancel {} => Input::Cancel,
                     StopCause::Stop { reason } => Input::Stop(reason.clone()),
@@ -158,6 +158,11 @@ impl<'a> Replay<'a> {
             EventKind::CompactionStarted(_) => self.passed(Point::BeforeCompaction),
             EventKind::CompactionEnded(ended) => self.compaction_ended(event, ended)?,
             EventKind::ToolEnded(ended) => self.tool_ended(ended),
+            EventKind::ToolStarted(ToolStarted {
+                early: Some(early),
+                call,
+                ..
+            }) => return self.feed_early(event, *early, call),
             EventKind::ToolStarted(ToolStarted { index, call, .. }) => {
                 self.tool_decided(event, *index, call, None)?
             }

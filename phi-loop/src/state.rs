@@ -14,6 +14,9 @@ use crate::retry::{self, Attempts};
 
 mod compaction;
 mod fold;
+mod repeats;
+
+pub(crate) use repeats::{Repeated, Repeats};
 
 /// What a loop is after some events. It changes by [`State::apply`] alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,7 +117,7 @@ pub(crate) struct Counts {
     pub(crate) warned: Vec<LimitKind>,
     /// The limit that allowed one last turn.
     pub(crate) grace: Option<LimitKind>,
-    pub(crate) repeated: Option<Repeated>,
+    pub(crate) repeats: Repeats,
     pub(crate) stuck: bool,
     /// Whether a steering message has joined since the newest model call.
     pub(crate) steered: bool,
@@ -124,13 +127,6 @@ pub(crate) struct Counts {
     pub(crate) offered: Option<Vec<Arc<str>>>,
     /// Compactions in a row that did not help.
     pub(crate) compactions_failed: u32,
-}
-
-/// How often one call followed itself.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Repeated {
-    pub(crate) call: Arc<phi_types::ToolCall>,
-    pub(crate) times: u32,
 }
 
 /// What is known of time.

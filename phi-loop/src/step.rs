@@ -122,6 +122,12 @@ impl State {
 
     fn step_calling(&self, calling: &Calling, asked: &Asked<'_>, now: DateTime<Utc>) -> Step {
         let at_once = self.stop.as_ref().is_some_and(is_at_once);
+        if let Stage::InFlight { .. } = &calling.stage {
+            return Step::Wait;
+        }
+        if let Some(discarded) = self.discard_early() {
+            return discarded;
+        }
         match &calling.stage {
             Stage::InFlight { .. } => Step::Wait,
             Stage::GivenUp(_) | Stage::Cut => self.turn_ended(),
@@ -185,6 +191,9 @@ impl State {
         let Phase::Settling { calls, .. } = &self.phase else {
             return Step::Wait;
         };
+        if let Some(discarded) = self.discard_early() {
+            return discarded;
+        }
         if calls.all_ended() {
             return self.turn_ended();
         }
@@ -211,10 +220,12 @@ impl State {
         if let Some(step) = settled {
             return step;
         }
-        if let Some(times) = self.repeated_too_often() {
-            let repeated = self.counts.repeated.as_ref();
-            let tool = repeated.map_or_else(|| Arc::from(""), |it| Arc::clone(&it.call.name));
-            return Step::Emit(EventKind::LoopStuck(LoopStuck { tool, times }));
+        if let Some(repeated) = self.repeated_too_often() {
+            return Step::Emit(EventKind::LoopStuck(LoopStuck {
+                tool: Arc::clone(&repeated.tool),
+                times: repeated.times,
+                period: repeated.period,
+            }));
         }
         let skip = self.why_skip();
         for (index, call) in calls.pending() {
@@ -286,6 +297,7 @@ impl State {
             index,
             call,
             effect_class,
+            early: None,
         }))
     }
 
@@ -309,7 +321,7 @@ impl State {
     }
 
     /// Says why calls that have not started are not started any more.
-    fn why_skip(&self) -> Option<String> {
+    pub(crate) fn why_skip(&self) -> Option<String> {
         if let Some(StopCause::Stop { reason }) = &self.stop {
             return Some(format!(
                 "The call did not run: the loop is stopped ({reason})."

@@ -8,21 +8,22 @@
 mod support;
 
 use phi_loop::replay;
-use phi_types::{Event, Transcript};
+use phi_types::{Event, EventKind, Transcript};
 use serde_json::Value;
 use support::{Bench, Dice, configuration, prompt, world_move};
 
 #[test]
 fn every_field_of_every_event_is_covered() {
-    let mut altered = 0;
+    let (mut altered, mut early) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..14 {
+    for seed in 0..18 {
         let events = finished(seed);
         if events.len() > 40 {
             continue;
         }
         for (place, event) in events.iter().enumerate() {
             kinds.insert(support::kind_of(event));
+            early += u32::from(is_early(event));
             let value = serde_json::to_value(event).unwrap();
             for alteration in alterations(&value, &mut 0) {
                 let text = serde_json::to_string(&alteration).unwrap();
@@ -46,11 +47,21 @@ fn every_field_of_every_event_is_covered() {
     }
     assert!(altered > 3_000 && kinds.len() >= 13, "{altered} {kinds:?}");
     assert!(kinds.contains("cache_broken"), "{kinds:?}");
+    assert!(early > 3, "{early} calls started early");
+}
+
+fn is_early(event: &Event) -> bool {
+    matches!(&event.kind, EventKind::ToolStarted(started) if started.early.is_some())
 }
 
 fn finished(seed: u64) -> Vec<Event> {
     let mut dice = Dice::new(seed);
-    let mut bench = Bench::new(configuration(&mut dice));
+    let mut configuration = configuration(&mut dice);
+    if seed >= 14 {
+        configuration.tools.early_start = true;
+        configuration.points.clear();
+    }
+    let mut bench = Bench::new(configuration);
     bench.handle(prompt("Do it."));
     let mut step = 0;
     while bench.machine.outcome().is_none() {

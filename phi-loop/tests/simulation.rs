@@ -78,7 +78,7 @@ fn worlds_reach_every_event_ending_and_outcome() {
         turn_started turn_ended cache_broken model_started model_failed message message_queued \
         tool_started tool_ended approval_requested approval_resolved compaction_started \
         compaction_ended recovered \
-        Finished Failed Denied Skipped Invalid TimedOut Cancelled Interrupted \
+        Finished Failed Denied Skipped Invalid TimedOut Cancelled Interrupted Discarded \
         Completed Rejected Cancelled Failed LimitReached Aborted";
     let seen = seen.0.lock().unwrap();
     let missing: Vec<&str> = expected

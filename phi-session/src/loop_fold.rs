@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use phi_types::{
-    ApprovalResolved, Event, EventKind, Message, MessageAdded, ModelFailed, ToolEnded, ToolStarted,
-    TurnStarted,
+    ApprovalResolved, Event, EventKind, Message, MessageAdded, ModelFailed, ToolEnded, ToolEnding,
+    ToolStarted, TurnStarted,
 };
 
 use crate::record::{
@@ -27,6 +27,7 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
             started_at: event.at,
             ended_at: None,
             failed: None,
+            early: Vec::new(),
         }),
         EventKind::ModelFailed(failed) => fail_attempt(record, event, failed)?,
         EventKind::Message(added) => return add_message(record, event, added),
@@ -192,10 +193,29 @@ fn add_message(
             });
             turn.calls = calls.collect();
             turn.answer = Some(Arc::clone(message));
+            adopt(record);
         }
         Message::Extension(_) => {}
     }
     Ok(())
+}
+
+/// Moves what runs of the calls that started early to the calls of the answer that holds them.
+fn adopt(record: &mut LoopRecord) {
+    let Some(turn) = record.turns.last_mut() else {
+        return;
+    };
+    let Some(early) = turn.attempts.last_mut().map(|attempt| &mut attempt.early) else {
+        return;
+    };
+    let open = record.transcript.open_calls().iter();
+    for (call, open) in turn.calls.iter_mut().zip(open) {
+        let Some(started) = &open.early else { continue };
+        let is_it = |it: &CallRecord| it.run.as_ref().is_some_and(|run| run.seq == started.seq);
+        if let Some(place) = early.iter().position(is_it) {
+            call.run = early.remove(place).run;
+        }
+    }
 }
 
 fn start_call(
@@ -203,16 +223,29 @@ fn start_call(
     event: &Event,
     started: &ToolStarted,
 ) -> Result<(), IllegalSequence> {
-    let call = call(record, started.index)?;
-    if call.end.is_some() {
-        return Err(no_call(started.index));
-    }
-    call.run = Some(CallRun {
+    let run = Some(CallRun {
         call: Arc::clone(&started.call),
         effect_class: started.effect_class,
         at: event.at,
         seq: event.seq,
     });
+    if started.early.is_some() {
+        let attempt = turn(record)?.attempts.last_mut();
+        let attempt = attempt.filter(|attempt| attempt.ended_at.is_none());
+        let early = attempt.ok_or_else(|| no_call(started.index))?;
+        early.early.push(CallRecord {
+            call: Arc::clone(&started.call),
+            run,
+            approvals: Vec::new(),
+            end: None,
+        });
+        return Ok(());
+    }
+    let call = call(record, started.index)?;
+    if call.end.is_some() {
+        return Err(no_call(started.index));
+    }
+    call.run = run;
     Ok(())
 }
 
@@ -221,14 +254,23 @@ fn end_call(
     event: &Event,
     ended: &ToolEnded,
 ) -> Result<(), IllegalSequence> {
-    call(record, ended.index)?;
-    take(record, event)?;
-    call(record, ended.index)?.end = Some(CallEnd {
+    let end = Some(CallEnd {
         ending: ended.ending,
         result: Arc::clone(&ended.result),
         child: ended.child.clone(),
         at: event.at,
     });
+    if ended.ending == ToolEnding::Discarded {
+        take(record, event)?;
+        let attempts = turn(record)?.attempts.iter_mut();
+        let mut early = attempts.flat_map(|attempt| attempt.early.iter_mut());
+        let is_it = |it: &&mut CallRecord| it.run.as_ref().map(|run| run.seq) == ended.started;
+        early.find(is_it).ok_or_else(|| no_call(ended.index))?.end = end;
+        return Ok(());
+    }
+    call(record, ended.index)?;
+    take(record, event)?;
+    call(record, ended.index)?.end = end;
     Ok(())
 }
 

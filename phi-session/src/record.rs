@@ -259,6 +259,9 @@ pub struct Attempt {
     pub ended_at: Option<DateTime<Utc>>,
     /// How it failed.
     pub failed: Option<ModelFailed>,
+    /// Calls that started early and that no answer holds: those that run while it streams, and those
+    /// that ended as discarded.
+    pub early: Vec<CallRecord>,
 }
 
 /// One tool call: what was asked for, what ran, what came back.

@@ -98,6 +98,7 @@ pub(crate) fn turn(class: EffectClass, seq: u64) -> [EventKind; 5] {
             index: 0,
             call,
             effect_class: class,
+            early: None,
         }),
         EventKind::ToolEnded(ToolEnded {
             index: 0,

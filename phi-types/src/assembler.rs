@@ -165,6 +165,34 @@ impl Assembler {
         self.finish.as_ref()
     }
 
+    /// Returns the part and the call of the `index`-th tool call of the stream, from 0, once its part
+    /// has ended: as [`Assembler::into_message`] will make it, unless more comes for the part.
+    ///
+    /// `taken` says which ids the calls before it have.
+    #[must_use]
+    pub fn ended_call(
+        &self,
+        index: usize,
+        taken: impl Fn(&str) -> bool,
+    ) -> Option<(u32, ToolCall)> {
+        let mut calls = self.slots.iter().filter_map(|slot| match &slot.content {
+            SlotContent::Call {
+                id,
+                name,
+                arguments,
+            } => Some((slot, id, name, arguments)),
+            _ => None,
+        });
+        let (slot, id, name, arguments) = calls.nth(index).filter(|it| it.0.ended)?;
+        let call = ToolCall {
+            id: unique(id, index, taken),
+            name: named(name),
+            arguments: Arguments::parse(arguments),
+            facts: slot.facts.clone(),
+        };
+        Some((slot.part, call))
+    }
+
     /// Makes the message of a stream that is over, or `None` if it never finished.
     ///
     /// A call that was never ended is cut off if the output was cut (output limit, full window) and
@@ -206,7 +234,7 @@ impl Assembler {
         keep: impl Fn(&Slot) -> Option<bool>,
     ) -> AssistantMessage {
         let mut parts = Vec::with_capacity(self.slots.len());
-        let mut ids = BTreeSet::new();
+        let mut ids: BTreeSet<Arc<str>> = BTreeSet::new();
         for slot in self.slots {
             let Some(complete) = keep(&slot).filter(|_| !slot.says_nothing()) else {
                 continue;
@@ -222,8 +250,9 @@ impl Assembler {
                     name,
                     arguments,
                 } => {
-                    let id = unique(&mut ids, id);
-                    let name = Arc::from(if name.is_empty() { UNNAMED } else { &name });
+                    let id = unique(&id, ids.len(), |id| ids.contains(id));
+                    ids.insert(Arc::clone(&id));
+                    let name = named(&name);
                     let arguments = if complete {
                         Arguments::parse(&arguments)
                     } else {
@@ -283,18 +312,20 @@ impl Assembler {
 
 const UNNAMED: &str = "unnamed";
 
-/// Returns the id, or one made of it where it is missing or taken.
-fn unique(ids: &mut BTreeSet<Arc<str>>, id: String) -> Arc<str> {
-    let given: Arc<str> = Arc::from(id);
-    if !given.is_empty() && ids.insert(Arc::clone(&given)) {
-        return given;
+fn named(name: &str) -> Arc<str> {
+    Arc::from(if name.is_empty() { UNNAMED } else { name })
+}
+
+/// Returns the id, or one made of it where it is missing or taken; `n` calls come before.
+fn unique(id: &str, mut n: usize, taken: impl Fn(&str) -> bool) -> Arc<str> {
+    if !id.is_empty() && !taken(id) {
+        return Arc::from(id);
     }
-    let stem = if given.is_empty() { "call" } else { &given };
-    let mut n = ids.len();
+    let stem = if id.is_empty() { "call" } else { id };
     loop {
-        let made: Arc<str> = Arc::from(format!("{stem}_{n}"));
-        if ids.insert(Arc::clone(&made)) {
-            return made;
+        let made = format!("{stem}_{n}");
+        if !taken(&made) {
+            return Arc::from(made);
         }
         n += 1;
     }

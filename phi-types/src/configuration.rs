@@ -105,7 +105,11 @@ pub struct Limits {
     pub wall_time_ms: Option<u64>,
     /// Tool calls that started.
     pub tool_calls: Option<u32>,
-    /// How often the same call with the same arguments may follow itself; 20 unless said otherwise.
+    /// How often the model may go round the same circle; 20 unless said otherwise.
+    ///
+    /// A circle is a call, or the calls of up to four turns, that come again with the same arguments
+    /// and read the same results: `A A A` as well as `A B A B`. A call whose results change, as when
+    /// the model polls, is none; the other limits hold for it.
     pub identical_calls: Option<u32>,
 }
 
@@ -150,6 +154,14 @@ pub struct ToolPolicy {
     pub execution: ToolExecution,
     /// How long one call may run, in milliseconds; ten minutes unless said otherwise.
     pub timeout_ms: Option<u64>,
+    /// Whether calls of pure tools start while the model still speaks, as soon as they are complete
+    /// in its stream; not unless said so.
+    ///
+    /// They start in call order: a call that has to wait, because its tool is not pure or not known
+    /// or its arguments are malformed, keeps those after it waiting too. As many start early as may
+    /// run at once, and none where a hook decides about calls.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early_start: bool,
 }
 
 impl Default for ToolPolicy {
@@ -157,6 +169,7 @@ impl Default for ToolPolicy {
         Self {
             execution: ToolExecution::Parallel { max: 128 },
             timeout_ms: Some(600_000),
+            early_start: false,
         }
     }
 }

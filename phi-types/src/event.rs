@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{ApprovalRequested, ApprovalResolved};
 use crate::facts::{
     BranchSelected, BranchesStarted, CacheBroken, CompactionEnded, CompactionStarted, Extension,
-    LimitWarning, LoopEnded, LoopStarted, LoopStuck, MessageAdded, ModelFailed, ModelStarted,
-    Recovered, SessionEnded, SessionStarted, StopRequested, SurfaceChanged, ToolEnded, ToolStarted,
-    TurnEnded, TurnStarted,
+    LimitWarning, LoopEnded, LoopStarted, MessageAdded, ModelFailed, ModelStarted, Recovered,
+    SessionEnded, SessionStarted, StopRequested, SurfaceChanged, ToolEnded, ToolStarted, TurnEnded,
+    TurnStarted,
 };
 use crate::id::{LoopId, SessionId};
 use crate::json::{RawJson, deserialize_tagged};
 use crate::queue::{InputFiltered, MessageQueued};
+use crate::stuck::LoopStuck;
 
 /// The version of the event format, written in [`SessionStarted`].
 pub const FORMAT: u32 = 1;
@@ -64,7 +65,7 @@ pub enum EventKind {
     SurfaceChanged(Arc<SurfaceChanged>),
     /// A limit is near.
     LimitWarning(LimitWarning),
-    /// The model repeats one call.
+    /// The model goes round in circles.
     LoopStuck(LoopStuck),
     /// A turn began.
     TurnStarted(TurnStarted),

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Configuration;
+use crate::early::EarlyStart;
 use crate::error::ProviderError;
 use crate::id::{EffectId, LoopId, QueueId, SessionId};
 use crate::json::RawJson;
@@ -199,15 +200,6 @@ pub struct LimitWarning {
     pub limit: LimitKind,
 }
 
-/// The model repeats one call with the same arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoopStuck {
-    /// The tool.
-    pub tool: Arc<str>,
-    /// How often in a row.
-    pub times: u32,
-}
-
 /// A turn began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnStarted {
@@ -337,6 +329,12 @@ pub struct ToolStarted {
     pub call: Arc<ToolCall>,
     /// What running it again would mean.
     pub effect_class: EffectClass,
+    /// Where it stood in the stream of the answer, where it did not wait for its end.
+    ///
+    /// Such a call ends once the answer is there, which may hold the call at another place, and as
+    /// discarded if the attempt fails or its answer does not hold the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early: Option<EarlyStart>,
 }
 
 /// A tool call has its result, whether it ran or not.

@@ -21,6 +21,7 @@ mod approval;
 mod assembler;
 mod configuration;
 mod delta;
+mod early;
 mod error;
 mod event;
 mod facts;
@@ -37,6 +38,7 @@ mod provider;
 mod queue;
 mod request;
 mod sent;
+mod stuck;
 mod tokens;
 mod tool;
 mod transcript;
@@ -53,14 +55,15 @@ pub use configuration::{
 pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
 };
+pub use early::{EarlyCall, EarlyStart};
 pub use error::{JournalError, ProviderError, ProviderErrorKind};
 pub use event::{Event, EventKind, FORMAT};
 pub use facts::{
     AttemptFacts, BranchScore, BranchSelected, BranchesStarted, CacheBroken, CompactionBlock,
     CompactionEnded, CompactionStarted, Continuation, Extension, ForkedFrom, LimitWarning,
-    LoopEnded, LoopStarted, LoopStuck, MessageAdded, ModelFailed, ModelStarted, PrunedResult,
-    Recovered, RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested,
-    SurfaceChanged, ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
+    LoopEnded, LoopStarted, MessageAdded, ModelFailed, ModelStarted, PrunedResult, Recovered,
+    RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged,
+    ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
 pub use history::{CallResult, Entry, History, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
@@ -79,6 +82,7 @@ pub use request::{
     ModelPatch, Options, OutputSchema, Request, Surface, Target, Thinking, ToolChoice,
 };
 pub use sent::Sent;
+pub use stuck::LoopStuck;
 pub use tokens::{Calibration, CountedTokens, EstimatedTokens, TokenCounter};
 pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,

@@ -199,7 +199,7 @@ pub enum ToolEnding {
     Cancelled,
     /// A crash came between its start and its result, and it must not run twice.
     Interrupted,
-    /// It was started early for an attempt of the model that then failed.
+    /// It was started early for an answer that failed or does not hold it: no model reads its result.
     Discarded,
 }
 
@@ -212,6 +212,9 @@ pub struct InvalidArguments(pub String);
 ///
 /// **Cancel safety:** a call is cancelled by dropping its future; a tool cleans up in `Drop`. A
 /// tool that blocks its thread for more than a millisecond moves the work to a thread of its own.
+/// One that does block holds up its own run: a cancel or a timeout is looked at when it returns, and
+/// nothing starts after it. A thread of a tool's own is not stopped by the drop: the run ends without
+/// it, and to stop it is the tool's part. A panic in a call, or in its `Drop`, stays in the call.
 #[async_trait]
 pub trait Tool: Send + Sync {
     /// Describes the tool. The same for the life of the value.

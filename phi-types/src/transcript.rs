@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::approval::{AnswerScope, ApprovalResolved, StickyAnswers};
+use crate::early::{self, EarlyCall};
 use crate::event::{Event, EventKind};
 use crate::facts::{MessageAdded, RequestPart, ToolEnded, TurnTrigger};
 use crate::history::{CallResult, Entry, History};
@@ -12,7 +13,7 @@ use crate::queue::{FilterVerdict, InputFiltered, MessageQueued, Queue};
 use crate::request::{ModelPatch, Surface};
 use crate::sent::Sent;
 use crate::tokens::{Calibration, EstimatedTokens, TokenCounter};
-use crate::tool::{ToolCall, ToolResult};
+use crate::tool::{ToolCall, ToolEnding, ToolResult};
 use crate::usage::Usage;
 
 /// What a conversation is after some events: machine and recorder both embed it.
@@ -21,10 +22,12 @@ use crate::usage::Usage;
 /// [`Transcript::continued`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Transcript {
+    // Wide: a conversation, what is open of it, and what it took.
     history: History,
     view: History,
     surface: Surface,
     requests: Requests,
+    early: Vec<EarlyCall>,
     open: Vec<OpenCall>,
     unanswered: usize,
     queue: Vec<Queued>,
@@ -61,6 +64,8 @@ pub struct OpenCall {
     pub call: Arc<ToolCall>,
     /// Its result, once it has ended.
     pub result: Option<Arc<ToolResult>>,
+    /// What was written of its start, where it started before the message was there.
+    pub early: Option<Box<EarlyCall>>,
 }
 
 /// A message that waits for its place.
@@ -164,6 +169,18 @@ impl Transcript {
                     message,
                     held: *held,
                 });
+            }
+            EventKind::ToolStarted(started) if started.early.is_some() => {
+                let (seq, at, started) = (event.seq, event.at, started.clone());
+                self.early.push(EarlyCall { seq, at, started });
+            }
+            EventKind::ToolEnded(ended) if ended.ending == ToolEnding::Discarded => {
+                let place = self
+                    .early
+                    .iter()
+                    .position(|it| Some(it.seq) == ended.started);
+                let place = place.ok_or(IllegalEvent::NoSuchCall(ended.index))?;
+                self.early.remove(place);
             }
             EventKind::InputFiltered(filtered) => self.filter(filtered),
             EventKind::ApprovalRequested(asked) => {
@@ -281,6 +298,13 @@ impl Transcript {
         &self.open
     }
 
+    /// Returns the calls that started early and that no message holds: those of the attempt in
+    /// flight, or those that are to be discarded.
+    #[must_use]
+    pub fn early_calls(&self) -> &[EarlyCall] {
+        &self.early
+    }
+
     /// Returns how many calls have no result.
     #[must_use]
     pub fn unanswered(&self) -> usize {
@@ -371,8 +395,7 @@ impl Transcript {
             return;
         }
         self.push(Entry::Assistant(Arc::clone(message)));
-        let calls = message.tool_calls().map(Arc::clone);
-        self.open = calls.map(|call| OpenCall { call, result: None }).collect();
+        self.open = early::open_calls(message, &mut self.early);
         self.unanswered = self.open.len();
     }
 

@@ -17,6 +17,7 @@ use phi_types::{
 use tokio::time::{Instant, Sleep};
 
 use crate::decision::{DecisionId, Subject, Verdict};
+use crate::driver::contained::Contained;
 use crate::driver::counter::counted_subject;
 use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::parts::Driver;
@@ -26,18 +27,19 @@ use crate::driver::work::{self, decide, panic_text, run_tool};
 use crate::io::{CallModel, Compact, Input, RunTool, ToolReport};
 
 type ToolFuture = Abortable<Call>;
+type Deltas = BoxStream<'static, Result<Delta, ProviderError>>;
 
 /// One call that runs.
 struct Call {
     id: EffectId,
-    work: BoxFuture<'static, ToolReport>,
+    work: Contained<BoxFuture<'static, ToolReport>>,
 }
 
 impl Future for Call {
     type Output = (EffectId, ToolReport);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let report = ready!(self.work.as_mut().poll(cx));
+        let report = ready!(Pin::new(&mut self.work).poll(cx));
         Poll::Ready((self.id.clone(), report))
     }
 }
@@ -45,7 +47,7 @@ impl Future for Call {
 /// What a run has in flight. Dropping it stops everything.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    model: Option<(EffectId, BoxStream<'static, Result<Delta, ProviderError>>)>,
+    model: Option<(EffectId, Contained<Deltas>)>,
     tools: FuturesUnordered<ToolFuture>,
     /// By the `seq` of the effect: a run has one loop.
     tool_aborts: BTreeMap<u64, AbortHandle>,
@@ -86,7 +88,7 @@ impl InFlight {
         };
         match catch_unwind(AssertUnwindSafe(|| provider.stream(request))) {
             Ok(stream) => {
-                self.model = Some((id, stream));
+                self.model = Some((id, Contained::new(stream)));
                 None
             }
             Err(panic) => Some(Input::ModelFailed(id, provider_panicked(panic.as_ref()))),
@@ -126,6 +128,7 @@ impl InFlight {
         }
         let (abort, registration) = AbortHandle::new_pair();
         self.tool_aborts.insert(id.seq, abort);
+        let work = Contained::new(work);
         self.tools
             .push(Abortable::new(Call { id, work }, registration));
         None
@@ -241,6 +244,7 @@ impl InFlight {
     /// Polls the model alone, the one thing that may speak thousands of times in a row.
     pub(crate) fn poll_model(&mut self, cx: &mut Context<'_>) -> Option<Input> {
         let (id, stream) = self.model.as_mut()?;
+        let stream = stream.as_mut()?;
         let error = match catch_unwind(AssertUnwindSafe(|| stream.as_mut().poll_next(cx))) {
             Ok(Poll::Pending) => return None,
             Ok(Poll::Ready(Some(Ok(delta)))) => return Some(Input::Delta(id.clone(), delta)),

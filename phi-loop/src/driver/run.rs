@@ -274,6 +274,8 @@ impl Run {
                 self.outgoing.ready.push_back(Update::Live(live));
             }
             Output::Abort(effect) => self.in_flight.abort(&effect),
+            // A tool may have blocked the thread for long: nothing starts after a cancel.
+            Output::Effect(_) if self.inbox.cancel.take() => self.quietly(Input::Cancel),
             Output::Effect(effect) => self.begin(effect, cx),
         }
     }
@@ -404,6 +406,10 @@ impl Run {
             return None;
         };
         self.pace.deltas_in_a_row += 1;
+        if self.machine.may_complete_a_call(&delta) {
+            // A call may start, and that is written down.
+            self.pace.now = self.pace.clock.now();
+        }
         let live = self.machine.take_delta(self.pace.now, effect, delta);
         live.unwrap_or_default().map(Update::Live)
     }

@@ -15,6 +15,7 @@ use phi_types::{
 use crate::counting::Counting;
 use crate::decision::{Subject, Verdict};
 use crate::driver::compaction::{CompactionFailed, Compactor};
+use crate::driver::contained::Contained;
 use crate::driver::counter::counted;
 use crate::driver::hooks::{
     CompactionDecision, EndDecision, GateDecision, HookContext, HookError, Hooks, InputDecision,
@@ -281,7 +282,8 @@ async fn guarded<T>(
     hook: impl Future<Output = Result<T, HookError>>,
     timeout: Duration,
 ) -> Result<T, HookError> {
-    match tokio::time::timeout(timeout, AssertUnwindSafe(hook).catch_unwind()).await {
+    let hook = Contained::new(Box::pin(AssertUnwindSafe(hook).catch_unwind()));
+    match tokio::time::timeout(timeout, hook).await {
         Ok(Ok(decided)) => decided,
         Ok(Err(panic)) => Err(HookError(format!(
             "a hook panicked: {}",

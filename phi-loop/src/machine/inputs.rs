@@ -135,7 +135,9 @@ impl Machine {
         effect: EffectId,
         progress: ToolProgress,
     ) -> Result<(), Rejected> {
-        self.running(&effect)?;
+        if !self.runs_early(&effect) {
+            self.running(&effect)?;
+        }
         let next = self.progress_index.entry(effect.seq).or_default();
         let index = *next;
         *next += 1;
@@ -154,20 +156,25 @@ impl Machine {
         effect: &EffectId,
         report: ToolReport,
     ) -> Result<(), Rejected> {
-        let index = self.running(effect)?;
-        let ToolReport {
-            ending,
-            result,
-            child,
-        } = report;
+        let is_early = self.runs_early(effect);
+        let index = if is_early { 0 } else { self.running(effect)? };
         if !matches!(
-            ending,
+            report.ending,
             ToolEnding::Finished | ToolEnding::Failed | ToolEnding::Invalid
         ) {
             return Err(ill_shaped(
                 "a tool reports that it finished, failed or found its arguments invalid",
             ));
         }
+        if is_early {
+            self.hold(effect.seq, report);
+            return Ok(());
+        }
+        let ToolReport {
+            ending,
+            result,
+            child,
+        } = report;
         let call_id = match self.state.calls().and_then(|calls| calls.get(index)) {
             Some(Slot::Running(running)) => Arc::clone(&running.call.id),
             _ => return Err(Rejected::NotOutstanding(effect.clone())),
@@ -259,6 +266,7 @@ impl Machine {
             self.emit(now, EventKind::StopRequested(StopRequested { cause }));
             return;
         }
+        self.time_out_early(now);
         let Some(calls) = self.state.calls() else {
             return;
         };
@@ -268,9 +276,8 @@ impl Machine {
         let due: Vec<_> = due
             .map(|(index, running)| (index, running.clone()))
             .collect();
-        let allowed_ms = self.state.configuration.tools.timeout_ms.unwrap_or(0);
         for (index, running) in due {
-            let text = format!("The call was stopped: it ran longer than {allowed_ms} ms.");
+            let text = self.state.ran_too_long();
             let ending = ToolEnding::TimedOut;
             let ended = self
                 .state

@@ -75,8 +75,20 @@ impl Machine {
                     queued: None,
                 }),
             );
+            self.end_held(now);
         }
         Ok(())
+    }
+
+    /// Replaces what the attempt in flight has yielded, and starts nothing of it early.
+    pub(crate) fn retell(&mut self, deltas: impl IntoIterator<Item = Delta>) {
+        self.attempt.early_over = true;
+        self.attempt.assembler = Assembler::new();
+        for delta in deltas {
+            if self.attempt.assembler.push(&delta).is_err() {
+                break;
+            }
+        }
     }
 
     /// An output limit with no output is an overflow that the provider did not name.
@@ -139,6 +151,7 @@ impl Machine {
         };
         self.pending.aborts.push(self.effect_id(seq));
         self.emit(now, kind);
+        self.end_held(now);
     }
 
     /// Checks that this attempt is in flight and returns how the turn's attempts stand.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{CallHash, EffectId, Event, EventKind, Outcome};
+use phi_types::{CallHash, EffectId, Event, EventKind, Outcome, ToolEnding};
 
 use super::{Attempt, Deciding, Machine, Pending};
 use crate::calls::{Running, Slot};
@@ -46,7 +46,7 @@ impl Machine {
     }
 
     /// One batch, then aborts, then effects.
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         if !self.pending.events.is_empty() {
             self.outbox
                 .push_back(Output::Events(std::mem::take(&mut self.pending.events)));
@@ -95,12 +95,23 @@ impl Machine {
 
     fn before_apply(&mut self, kind: &EventKind) {
         match kind {
+            EventKind::ToolEnded(ended) if ended.ending == ToolEnding::Discarded => {
+                if let Some(seq) = ended.started {
+                    self.progress_index.remove(&seq);
+                    if self.held.remove(&seq).is_none() {
+                        let abort = self.effect_id(seq);
+                        self.pending.aborts.push(abort);
+                    }
+                }
+            }
             EventKind::ToolEnded(ended) => {
                 self.deciding.tools.retain(|index| *index != ended.index);
                 let slot = self.state.calls().and_then(|calls| calls.get(ended.index));
                 let seq = match slot {
                     // A report from outside ends the effect by itself.
-                    Some(Slot::Running(running)) if !is_report(ended.ending) => Some(running.seq),
+                    Some(Slot::Running(running)) if !is_report(ended.ending) => {
+                        Some(running.seq).filter(|seq| self.held.remove(seq).is_none())
+                    }
                     Some(Slot::Asking { request, .. }) => Some(*request),
                     _ => None,
                 };
@@ -109,6 +120,7 @@ impl Machine {
                 }
                 if let Some(seq) = ended.started {
                     self.progress_index.remove(&seq);
+                    self.held.remove(&seq);
                 }
             }
             EventKind::CompactionEnded(_) if self.state.stop.as_ref().is_some_and(is_at_once) => {
@@ -162,6 +174,10 @@ impl Machine {
                 self.pending
                     .effects
                     .push(Effect::Compact(self.compact(seq)));
+            }
+            EventKind::ToolStarted(started) if started.early.is_some() => {
+                let effect = self.early_effects().last();
+                self.pending.effects.extend(effect);
             }
             EventKind::ToolStarted(started) => {
                 let calls = self.state.calls();
@@ -256,7 +272,7 @@ impl Machine {
     }
 }
 
-fn is_report(ending: phi_types::ToolEnding) -> bool {
-    use phi_types::ToolEnding as E;
+fn is_report(ending: ToolEnding) -> bool {
+    use ToolEnding as E;
     matches!(ending, E::Finished | E::Failed | E::Invalid)
 }

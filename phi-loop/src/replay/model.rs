@@ -1,13 +1,16 @@
 //! What led to the events of a model call: its answer, its failure, and what hooks decided about it.
 
+use std::sync::Arc;
+
 use phi_types::{
-    AssistantMessage, Delta, EffectId, Event, EventKind, Finish, Message, MessageAdded,
-    ModelFailed, ModelStarted, Point, ProviderErrorKind, StopReason,
+    AssistantMessage, Delta, EarlyStart, EffectId, Event, EventKind, Finish, Message, MessageAdded,
+    ModelFailed, ModelStarted, PartFactsDelta, Point, ProviderErrorKind, StopReason, ToolCall,
+    ToolEnding,
 };
 
 use super::{Diverged, Replay, diverged, restored};
 use crate::decision::Verdict;
-use crate::io::{Effect, Input, Output};
+use crate::io::{Effect, Input, Output, ToolReport};
 
 impl Replay<'_> {
     pub(super) fn model_decided(&self, started: &ModelStarted) -> Input {
@@ -49,10 +52,63 @@ impl Replay<'_> {
         message: &AssistantMessage,
     ) -> Result<Input, Diverged> {
         let effect = self.model_call(event)?;
-        for delta in message.deltas() {
+        self.machine.retell(message.deltas());
+        self.hold_results(event, 1);
+        Ok(Input::ModelEnded(effect))
+    }
+
+    /// A call that is complete in the stream and starts.
+    pub(super) fn feed_early(
+        &mut self,
+        event: &Event,
+        early: EarlyStart,
+        call: &ToolCall,
+    ) -> Result<(), Diverged> {
+        let (effect, part) = (self.model_call(event)?, early.part);
+        let mut deltas = vec![
+            Delta::tool_call(part, &*call.id, &*call.name),
+            Delta::arguments(part, call.arguments.text()),
+        ];
+        if !call.facts.is_empty() {
+            let facts = call.facts.clone();
+            deltas.push(Delta::PartFacts(PartFactsDelta { part, facts }));
+        }
+        deltas.push(Delta::part_ended(part));
+        for delta in deltas {
             self.input(event, Input::Delta(effect.clone(), delta))?;
         }
-        Ok(Input::ModelEnded(effect))
+        Ok(())
+    }
+
+    /// Calls that started early and ended before their answer was there follow it directly, at the
+    /// same time: the answer is so many events on.
+    fn hold_results(&mut self, event: &Event, answer: usize) {
+        for next in self.events.iter().skip(self.matched + answer) {
+            let EventKind::ToolEnded(ended) = &next.kind else {
+                return;
+            };
+            let known = matches!(
+                ended.ending,
+                ToolEnding::Finished
+                    | ToolEnding::Failed
+                    | ToolEnding::Invalid
+                    | ToolEnding::TimedOut
+            );
+            let started = ended.started.filter(|seq| self.machine.has_early(*seq));
+            let Some(seq) = started.filter(|_| known && next.at == event.at) else {
+                return;
+            };
+            let (ending, child) = (ended.ending, ended.child.clone());
+            let result = Arc::clone(&ended.result);
+            self.machine.hold(
+                seq,
+                ToolReport {
+                    ending,
+                    result,
+                    child,
+                },
+            );
+        }
     }
 
     pub(super) fn feed_failure(
@@ -61,7 +117,7 @@ impl Replay<'_> {
         failed: &ModelFailed,
     ) -> Result<Input, Diverged> {
         let effect = self.model_call(event)?;
-        self.feed_facts(event, &effect, failed)?;
+        self.feed_facts(failed);
         Ok(if failed.facts.finish_seen {
             Input::ModelEnded(effect)
         } else {
@@ -70,12 +126,7 @@ impl Replay<'_> {
     }
 
     /// What had come of an attempt before it failed.
-    fn feed_facts(
-        &mut self,
-        event: &Event,
-        effect: &EffectId,
-        failed: &ModelFailed,
-    ) -> Result<(), Diverged> {
+    fn feed_facts(&mut self, failed: &ModelFailed) {
         let facts = failed.facts;
         let mut deltas = vec![Delta::Usage(facts.usage)];
         if facts.output_seen {
@@ -89,33 +140,28 @@ impl Replay<'_> {
                 raw: None,
             }));
         }
-        for delta in deltas {
-            self.input(event, Input::Delta(effect.clone(), delta))?;
-        }
-        Ok(())
+        self.machine.retell(deltas);
     }
 
     /// What a model call had yielded when it was cut off; the event after the request holds it.
-    pub(super) fn feed_partial(&mut self, event: &Event) -> Result<(), Diverged> {
-        let Ok(effect) = self.model_call(event) else {
-            return Ok(());
-        };
+    pub(super) fn feed_partial(&mut self, event: &Event) {
+        if self.model_call(event).is_err() {
+            return;
+        }
         match self.following().map(|event| &event.kind) {
             Some(EventKind::Message(MessageAdded {
                 message: Message::Assistant(message),
                 ..
             })) if message.stop_reason == StopReason::Cancelled => {
-                for delta in message.deltas() {
-                    self.input(event, Input::Delta(effect.clone(), delta))?;
-                }
-                Ok(())
+                self.machine.retell(message.deltas());
+                self.hold_results(event, 2);
             }
             Some(EventKind::ModelFailed(failed))
                 if failed.error.kind == ProviderErrorKind::Cancelled =>
             {
-                self.feed_facts(event, &effect, failed)
+                self.feed_facts(failed);
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 

@@ -253,6 +253,7 @@ pub fn any_configuration(dice: &mut Dice) -> Configuration {
         tools: ToolPolicy {
             execution,
             timeout_ms: dice.one_in(2).then_some(400),
+            early_start: dice.one_in(2),
         },
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),

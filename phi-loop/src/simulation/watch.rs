@@ -1,9 +1,10 @@
 //! The oracles over what is written and handed out, one event or effect at a time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use phi_types::{
-    CacheBroken, EffectClass, Event, EventKind, History, Message, RequestPart, ToolEnded,
+    CacheBroken, EffectClass, Event, EventKind, History, Message, RequestPart, ToolCall, ToolEnded,
     ToolEnding, ToolStarted, TranscriptChecker, Usage,
 };
 
@@ -41,6 +42,10 @@ pub(super) struct Open {
     calls: BTreeMap<u32, Option<(u64, EffectClass)>>,
     /// The calls of the message that were started.
     started: Vec<u32>,
+    /// What the message asks for, in call order.
+    asked: Vec<Arc<ToolCall>>,
+    /// The calls that started before their message was there and have not ended.
+    early: BTreeMap<u64, Arc<ToolCall>>,
 }
 
 /// What the models were sent.
@@ -103,13 +108,14 @@ impl Watch {
             }
             EventKind::TurnEnded(_) => {
                 Oracle::InOrder.holds(open.turn && !open.model && !open.compaction, here)?;
-                Oracle::AnsweredOnce.holds(open.calls.is_empty(), here)?;
+                Oracle::AnsweredOnce.holds(open.calls.is_empty() && open.early.is_empty(), here)?;
                 open.turn = false;
                 open.started.clear();
+                open.asked.clear();
             }
             EventKind::ModelStarted(_) => {
                 Oracle::InOrder.holds(open.turn && !open.model && !open.compaction, here)?;
-                Oracle::AnsweredOnce.holds(open.calls.is_empty(), here)?;
+                Oracle::AnsweredOnce.holds(open.calls.is_empty() && open.early.is_empty(), here)?;
                 open.model = true;
             }
             EventKind::ModelFailed(_) => {
@@ -123,8 +129,9 @@ impl Watch {
             EventKind::Message(added) => match &added.message {
                 Message::Assistant(message) => {
                     Oracle::InOrder.holds(std::mem::take(&mut open.model), here)?;
+                    open.asked = message.tool_calls().map(Arc::clone).collect();
                     open.calls = (0..)
-                        .zip(message.tool_calls())
+                        .zip(&open.asked)
                         .map(|(index, _)| (index, None))
                         .collect();
                 }
@@ -145,6 +152,12 @@ impl Watch {
         let open = &mut self.open;
         let index = started.index;
         let here = || format!("event {seq} starts call {index}");
+        if started.early.is_some() {
+            let fits = open.model && started.effect_class == EffectClass::Pure;
+            Oracle::InOrder.holds(fits, here)?;
+            open.early.insert(seq, Arc::clone(&started.call));
+            return Ok(());
+        }
         Oracle::AnsweredOnce.holds(open.calls.get(&index) == Some(&None), here)?;
         Oracle::StartsAtMostOnce.holds(!open.started.contains(&index), here)?;
         open.started.push(index);
@@ -155,6 +168,20 @@ impl Watch {
     fn tool_ended(&mut self, ended: &ToolEnded) -> Result<(), Broken> {
         use ToolEnding as E;
         let here = || format!("{ended:?}");
+        let early = ended.started.and_then(|seq| self.open.early.remove(&seq));
+        if let Some(call) = &early {
+            if ended.ending == E::Discarded {
+                return Ok(());
+            }
+            let place = usize::try_from(ended.index).unwrap_or(usize::MAX);
+            let asked = self.open.asked.get(place);
+            let same = asked.is_some_and(|it| {
+                (&it.name, &it.arguments, &it.id) == (&call.name, &call.arguments, &ended.call_id)
+            });
+            Oracle::AnsweredOnce.holds(same, here)?;
+            let waiting = self.open.calls.remove(&ended.index) == Some(None);
+            return Oracle::AnsweredOnce.holds(waiting, here);
+        }
         let call = self.open.calls.remove(&ended.index);
         let Some(call) = call else {
             return Err(Oracle::AnsweredOnce.broken(here()));
@@ -162,9 +189,8 @@ impl Watch {
         let running = call.map(|(seq, _)| seq);
         Oracle::AnsweredOnce.holds(ended.started == running, here)?;
         let fits = match ended.ending {
-            E::Finished | E::Failed | E::TimedOut | E::Interrupted | E::Discarded => {
-                running.is_some()
-            }
+            E::Finished | E::Failed | E::TimedOut | E::Interrupted => running.is_some(),
+            E::Discarded => false,
             E::Denied | E::Skipped => running.is_none(),
             E::Invalid | E::Cancelled => true,
         };
@@ -245,6 +271,9 @@ impl Watch {
             }
             Effect::RunTool(run) => {
                 let seq = run.id.seq;
+                if self.open.early.contains_key(&seq) {
+                    return Ok(());
+                }
                 let mut starts = self.open.calls.values().flatten();
                 let here = || format!("{} runs a call that was not started", run.id);
                 let Some((_, class)) = starts.find(|(start, _)| *start == seq) else {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Approval, AssistantMessage, Event, EventKind, LimitKind, LoopError, Message, MessageAdded,
-    ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolStarted, TurnTrigger,
-    Usage, digest_of,
+    ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnding, ToolStarted,
+    TurnTrigger, Usage, digest_of,
 };
 
-use super::{Answer, Calling, Phase, Repeated, Stage, State};
+use super::{Answer, Calling, Phase, Stage, State};
 use crate::calls::{Calls, Running, Slot};
 use crate::retry::{self, Attempts, Plan};
 
@@ -71,6 +71,8 @@ impl State {
             EventKind::CompactionStarted(_) => self.start_compaction(event.seq)?,
             EventKind::CompactionEnded(ended) => self.end_compaction(ended)?,
             EventKind::ToolStarted(started) => self.start_tool(event, started)?,
+            // The transcript has taken it off its list.
+            EventKind::ToolEnded(ended) if ended.ending == ToolEnding::Discarded => {}
             EventKind::ToolEnded(ended) => {
                 self.set_slot(ended.index, Slot::Ended)?;
             }
@@ -166,24 +168,14 @@ impl State {
     ) -> Result<(), &'static str> {
         self.calling()?;
         self.add_cost(&message.usage);
-        for call in message.tool_calls() {
-            match &mut self.counts.repeated {
-                Some(last)
-                    if last.call.name == call.name && last.call.arguments == call.arguments =>
-                {
-                    last.times = last.times.saturating_add(1);
-                }
-                repeated => {
-                    *repeated = Some(Repeated {
-                        call: Arc::clone(call),
-                        times: 1,
-                    });
-                }
-            }
+        if self.configuration.limits.identical_calls.is_some() {
+            let history = self.transcript.history();
+            self.counts.repeats.note(message, history);
         }
         let answer = Answer::Stopped(message.stop_reason, message.stop_reason_raw.clone());
+        let calls = self.calls_of(message);
         self.phase = Phase::Settling {
-            calls: Calls::of(message),
+            calls,
             message_seq: seq,
             answer,
         };
@@ -191,6 +183,9 @@ impl State {
     }
 
     fn end_turn(&mut self) -> Result<(), &'static str> {
+        if !self.transcript.early_calls().is_empty() {
+            return Err("a call that started early has not ended");
+        }
         let between = match &self.phase {
             Phase::Calling(Calling {
                 stage: Stage::GivenUp(error),
@@ -264,19 +259,62 @@ impl State {
         Ok(())
     }
 
+    /// Makes the calls of an answer; those that started early run already.
+    fn calls_of(&self, message: &AssistantMessage) -> Calls {
+        let mut calls = Calls::of(message);
+        for (index, open) in (0..).zip(self.transcript.open_calls()) {
+            if let Some(early) = &open.early {
+                calls.set(
+                    index,
+                    Slot::Running(Running {
+                        seq: early.seq,
+                        call: Arc::clone(&open.call),
+                        effect_class: early.started.effect_class,
+                        deadline: self.deadline(early.at),
+                    }),
+                );
+            }
+        }
+        calls
+    }
+
     fn start_tool(&mut self, event: &Event, started: &ToolStarted) -> Result<(), &'static str> {
         self.counts.tool_calls = self.counts.tool_calls.saturating_add(1);
-        let timeout = self.configuration.tools.timeout_ms;
-        let span = timeout
-            .and_then(|ms| i64::try_from(ms).ok())
-            .and_then(TimeDelta::try_milliseconds);
+        if let Some(early) = started.early {
+            // The transcript has put it on its list.
+            let place = self.transcript.early_calls().len().checked_sub(1);
+            let calling = self.calling()?;
+            return match calling.stage {
+                Stage::InFlight { .. } if calling.attempts.started != early.attempt => {
+                    Err("the call belongs to another attempt")
+                }
+                Stage::InFlight { .. } if usize::try_from(started.index).ok() == place => Ok(()),
+                Stage::InFlight { .. } => Err("calls start early in their order"),
+                _ => Err("no model call is in flight"),
+            };
+        }
         let running = Running {
             seq: event.seq,
             call: Arc::clone(&started.call),
             effect_class: started.effect_class,
-            deadline: span.map(|span| retry::later(event.at, span)),
+            deadline: self.deadline(event.at),
         };
         self.set_slot(started.index, Slot::Running(running))
+    }
+
+    /// Returns when a call that started then has run as long as it may.
+    pub(crate) fn deadline(&self, started: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let timeout = self.configuration.tools.timeout_ms;
+        let span = timeout
+            .and_then(|ms| i64::try_from(ms).ok())
+            .and_then(TimeDelta::try_milliseconds)?;
+        Some(retry::later(started, span))
+    }
+
+    /// Says to the model that a call ran longer than it may.
+    pub(crate) fn ran_too_long(&self) -> String {
+        let allowed_ms = self.configuration.tools.timeout_ms.unwrap_or(0);
+        format!("The call was stopped: it ran longer than {allowed_ms} ms.")
     }
 
     fn set_slot(&mut self, index: u32, slot: Slot) -> Result<(), &'static str> {

@@ -21,6 +21,16 @@ enum Bad {
     SaysNothing,
     EndsAtOnce,
     FinishesAndPanics,
+    HangsAndPanicsInDrop,
+}
+
+/// Panics when it is dropped before its end.
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "cleaning up failed");
+    }
 }
 
 impl Provider for Bad {
@@ -40,6 +50,11 @@ impl Provider for Bad {
                 first.chain(stream::once(async move { boom() })).boxed()
             }
             Self::SaysNothing => stream::pending().boxed(),
+            Self::HangsAndPanicsInDrop => stream::once(async {
+                let _guard = PanicsInDrop;
+                std::future::pending().await
+            })
+            .boxed(),
             Self::EndsAtOnce => stream::empty().boxed(),
             Self::FinishesAndPanics => {
                 let deltas = [Delta::text(0, "So"), Delta::finish(StopReason::EndTurn)];
@@ -124,12 +139,14 @@ async fn a_cut_reply_is_sent_again() {
 
 #[tokio::test]
 async fn a_provider_that_never_answers_can_be_cancelled() {
-    let mut run = plain(&Driver::new(Arc::new(Bad::SaysNothing)));
-    let handle = run.handle();
-    until_it_waits(&mut run);
-    handle.cancel();
-    all(&mut run).await;
-    assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
+    for bad in [Bad::SaysNothing, Bad::HangsAndPanicsInDrop] {
+        let mut run = plain(&Driver::new(Arc::new(bad)));
+        let handle = run.handle();
+        until_it_waits(&mut run);
+        handle.cancel();
+        all(&mut run).await;
+        assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
+    }
 }
 
 #[tokio::test]

@@ -174,3 +174,142 @@ async fn a_cancel_drops_what_hangs() {
     );
     assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
 }
+
+#[tokio::test]
+async fn a_tool_that_blocks_its_thread_holds_up_its_own_run_and_a_cancel_comes_after_it() {
+    let handle: Arc<std::sync::OnceLock<phi_loop::Handle>> = Arc::default();
+    let seen = Arc::clone(&handle);
+    // Blocks as long as it likes: the cancel comes while it does, and nobody can look at it.
+    let tool = ScriptedTool::new("block", move |_, _| {
+        seen.get().unwrap().cancel();
+        std::future::ready(ToolResult::text("at last"))
+    });
+    let provider = provider([calling(&["block"]), done()]);
+    let mut run = plain(&driver(&provider, &[&tool]));
+    handle.set(run.handle()).unwrap();
+    let updates = all(&mut run).await;
+    let expected = [(ToolEnding::Finished, "at last".to_owned())];
+    assert_eq!(endings(&updates), expected);
+    assert_eq!(provider.request_count(), 1, "nothing is started after it");
+    assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
+}
+
+#[tokio::test]
+async fn a_thread_that_ignores_its_cancellation_keeps_no_run_from_its_end() {
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (report, ended) = std::sync::mpsc::channel::<()>();
+    let parts = std::sync::Mutex::new(Some((blocked, report)));
+    let tool = ScriptedTool::new("block", move |_, _| {
+        let (blocked, report) = parts.lock().unwrap().take().unwrap();
+        let thread = tokio::task::spawn_blocking(move || {
+            blocked.recv().unwrap();
+            report.send(()).unwrap();
+        });
+        async move {
+            thread.await.unwrap();
+            ToolResult::text("at last")
+        }
+    });
+    let provider = provider([calling(&["block"])]);
+    let mut run = plain(&driver(&provider, &[&tool]));
+    until_it_waits(&mut run);
+    assert_eq!(tool.started(), 1);
+    run.handle().cancel();
+    let updates = all(&mut run).await;
+    assert_eq!(finished(&run).outcome, Outcome::Cancelled {});
+    assert_eq!(endings(&updates)[0].0, ToolEnding::Cancelled);
+    // The loop has ended while the thread still works: to end it is the tool's own task.
+    release.send(()).unwrap();
+    ended.recv().unwrap();
+}
+
+/// Panics when it is dropped before its end.
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "cleaning up failed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tool_that_panics_while_it_is_dropped_changes_nothing() {
+    for cancelled in [true, false] {
+        let hangs = ScriptedTool::new("hang", |_, _| async {
+            let _guard = PanicsInDrop;
+            std::future::pending().await
+        });
+        let works = ScriptedTool::returning("look", "seen");
+        let provider = provider([calling(&["hang", "look"]), done()]);
+        let configuration = policy(ToolPolicy {
+            timeout_ms: Some(400),
+            ..ToolPolicy::default()
+        });
+        let mut run = run(&driver(&provider, &[&hangs, &works]), configuration);
+        let mut updates = until_it_waits(&mut run);
+        if cancelled {
+            run.handle().cancel();
+        }
+        updates.extend(all(&mut run).await);
+        let (first, outcome) = if cancelled {
+            (ToolEnding::Cancelled, Outcome::Cancelled {})
+        } else {
+            (ToolEnding::TimedOut, Outcome::Completed {})
+        };
+        let kinds: Vec<ToolEnding> = endings(&updates).into_iter().map(|it| it.0).collect();
+        assert_eq!(kinds, [first, ToolEnding::Finished]);
+        assert_eq!(finished(&run).outcome, outcome);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_progress_of_many_calls_is_one_report_a_call() {
+    const REPORTS: usize = 2_000;
+    let tool = ScriptedTool::new("look", |_, context: ToolContext| async move {
+        for n in 0..REPORTS {
+            let text = n.to_string();
+            context.progress(ToolProgress { text });
+        }
+        std::future::pending().await
+    });
+    let provider = provider([calling(&["look"; 100])]);
+    let mut run = plain(&driver(&provider, &[&tool]));
+    let updates = until_it_waits(&mut run);
+    let reports = updates.iter().filter_map(|update| match update {
+        Update::Live(live) => match &live.increment {
+            Increment::Progress(progress) => Some(progress.text.clone()),
+            Increment::Delta(_) => None,
+        },
+        _ => None,
+    });
+    let reports: Vec<String> = reports.collect();
+    assert_eq!(reports, vec![(REPORTS - 1).to_string(); 100]);
+}
+
+#[tokio::test]
+async fn progress_after_the_end_of_a_call_is_nobody_s() {
+    let kept: Arc<std::sync::Mutex<Option<ToolContext>>> = Arc::default();
+    let keeper = Arc::clone(&kept);
+    let tool = ScriptedTool::new("look", move |_, context: ToolContext| {
+        *keeper.lock().unwrap() = Some(context);
+        std::future::ready(ToolResult::text("seen"))
+    });
+    let provider = provider([calling(&["look"]), done()]);
+    let mut run = plain(&driver(&provider, &[&tool]));
+    let mut late = 0;
+    while let Some(update) = run.next().await {
+        if let Some(context) = kept.lock().unwrap().as_ref() {
+            let text = "late".to_owned();
+            context.progress(ToolProgress { text });
+        }
+        late += usize::from(matches!(
+            update,
+            Update::Live(phi_types::Live {
+                increment: Increment::Progress(_),
+                ..
+            })
+        ));
+    }
+    assert_eq!(late, 0);
+    assert_eq!(finished(&run).outcome, Outcome::Completed {});
+}

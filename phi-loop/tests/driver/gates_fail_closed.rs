@@ -8,11 +8,20 @@ use async_trait::async_trait;
 use phi_loop::{HookContext, HookError, Hooks, ModelDecision, ToolDecision, Update};
 use phi_testkit::{ScriptedProvider, ScriptedTool};
 use phi_types::{
-    EventKind, LoopError, ModelPatch, Outcome, Point, RawJson, Request, ToolCall, ToolEnding,
-    UserMessage,
+    EventKind, LimitKind, LoopError, ModelPatch, Outcome, Point, RawJson, Request, ToolCall,
+    ToolEnding, UserMessage,
 };
 
 use crate::facts::{all, calling, done, driver, endings, events, finished, plain, provider};
+
+/// Panics when it is dropped before its end.
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        assert!(std::thread::panicking(), "cleaning up failed");
+    }
+}
 
 /// What a gate does.
 #[derive(Clone)]
@@ -22,6 +31,7 @@ enum Act {
     Fail,
     Panic,
     Hang,
+    HangAndPanicInDrop,
 }
 
 struct Gatekeeper(Point, Act, AtomicUsize);
@@ -33,6 +43,10 @@ impl Gatekeeper {
             Act::Fail => Err(HookError("broken".into())),
             Act::Panic => panic!("boom"),
             Act::Hang => std::future::pending().await,
+            Act::HangAndPanicInDrop => {
+                let _guard = PanicsInDrop;
+                std::future::pending().await
+            }
             act => Ok(act),
         }
     }
@@ -101,6 +115,7 @@ async fn a_model_gate_that_breaks_fails_the_loop_and_no_model_is_called() {
         (Act::Fail, "broken"),
         (Act::Panic, "a hook panicked: boom"),
         (Act::Hang, "a hook took longer than 5s"),
+        (Act::HangAndPanicInDrop, "a hook took longer than 5s"),
     ] {
         let came = came_to(Point::BeforeModel, act).await;
         let reason = reason.to_owned();
@@ -116,6 +131,7 @@ async fn a_tool_gate_that_breaks_denies_the_call_and_the_loop_goes_on() {
         (Act::Fail, "broken"),
         (Act::Panic, "a hook panicked: boom"),
         (Act::Hang, "a hook took longer than 5s"),
+        (Act::HangAndPanicInDrop, "a hook took longer than 5s"),
     ] {
         let came = came_to(Point::BeforeTool, act).await;
         let expected = [(ToolEnding::Denied, reason.to_owned())];
@@ -191,4 +207,26 @@ async fn a_gate_is_never_called_at_a_point_that_it_does_not_claim() {
     let came = came_to(Point::AfterTool, Act::Panic).await;
     assert_eq!(came.asked, 0);
     assert_eq!(came.outcome, Outcome::Completed {});
+}
+
+/// A model that wants one thing and a hook that forbids everything.
+#[tokio::test]
+async fn a_gate_that_denies_everything_ends_a_model_that_insists_by_a_limit() {
+    let provider = ScriptedProvider::from_fn(|_, _| Some(phi_testkit::Reply::call("look", "{}")));
+    let tool = ScriptedTool::returning("look", "seen");
+    let reason = "never".to_owned();
+    let act = Act::Tool(ToolDecision::Deny {
+        reason: reason.clone(),
+    });
+    let hooks = Gatekeeper(Point::BeforeTool, act, AtomicUsize::new(0));
+    let driver = driver(&Arc::new(provider), &[&tool]).hooks(Arc::new(hooks));
+    let mut run = plain(&driver);
+    let updates = all(&mut run).await;
+    let limit = LimitKind::IdenticalCalls;
+    assert_eq!(finished(&run).outcome, Outcome::LimitReached { limit });
+    let denied = endings(&updates);
+    let denied = denied
+        .iter()
+        .filter(|it| **it == (ToolEnding::Denied, reason.clone()));
+    assert_eq!((denied.count(), tool.started()), (20, 0));
 }

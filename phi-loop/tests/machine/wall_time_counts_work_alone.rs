@@ -115,6 +115,7 @@ fn rule_06_a_call_has_its_whole_time_again_after_a_crash() {
         tools: ToolPolicy {
             execution: ToolExecution::Sequential,
             timeout_ms: Some(400),
+            ..ToolPolicy::default()
         },
         ..Configuration::default()
     };

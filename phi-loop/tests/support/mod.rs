@@ -281,6 +281,7 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         tools: ToolPolicy {
             execution,
             timeout_ms: dice.one_in(2).then_some(400),
+            early_start: dice.one_in(2),
         },
         queues: QueuePolicy {
             steering: delivery(dice),
@@ -552,8 +553,10 @@ fn model_reply(bench: &mut Bench, dice: &mut Dice, id: EffectId) {
         part += 1;
     }
     let names = ["pure", "again", "once", "pure", "again", "unknown"];
+    let all_pure = dice.one_in(2);
     for n in 0..dice.roll(5) {
         let name = names[usize::try_from(dice.roll(6)).unwrap()];
+        let name = if all_pure { "pure" } else { name };
         deltas.push(Delta::tool_call(part, format!("c{}", dice.roll(2)), name));
         let arguments = match dice.roll(8) {
             0 => "{\"n\":".to_owned(),
@@ -585,6 +588,14 @@ fn model_reply(bench: &mut Bench, dice: &mut Dice, id: EffectId) {
     let shown = if fault { &deltas[..cut] } else { &deltas[..] };
     for delta in shown {
         bench.handle(Input::Delta(id.clone(), delta.clone()));
+        if dice.one_in(4) {
+            settle_early(bench, dice);
+            let outstanding = bench.machine.outstanding();
+            if outstanding.iter().all(|open| open.id() != Some(&id)) {
+                // The time of the loop is used up.
+                return;
+            }
+        }
         if dice.one_in(60) {
             // Somebody cancels while the model speaks.
             refusable(bench, Input::Cancel);
@@ -615,6 +626,27 @@ fn model_reply(bench: &mut Bench, dice: &mut Dice, id: EffectId) {
         Input::ModelFailed(id, error)
     };
     bench.handle(input);
+}
+
+/// While the model speaks, a call that started early makes progress, ends, or runs out of time.
+fn settle_early(bench: &mut Bench, dice: &mut Dice) {
+    let jitter = i64::try_from(dice.roll(300)).unwrap();
+    bench.pass(jitter);
+    if bench
+        .machine
+        .next_timeout()
+        .is_some_and(|at| at <= bench.now)
+    {
+        return refusable(bench, Input::Timeout);
+    }
+    let running = bench
+        .effects
+        .iter()
+        .position(|it| matches!(it, Effect::RunTool(_)));
+    if let Some(place) = running {
+        let effect = bench.effects.remove(place);
+        settle(bench, dice, effect);
+    }
 }
 
 /// Restores a machine from a log and goes on, as a new process would.

@@ -201,6 +201,7 @@ impl Script {
             index,
             call,
             effect_class: class,
+            early: None,
         };
         self.event(n, EventKind::ToolStarted(started))
     }
@@ -333,7 +334,14 @@ fn first_loop(script: &mut Script) {
     let limit = LimitKind::Turns;
     script.event(1, EventKind::LimitWarning(LimitWarning { limit }));
     let tool = "bash".into();
-    script.event(1, EventKind::LoopStuck(LoopStuck { tool, times: 3 }));
+    script.event(
+        1,
+        EventKind::LoopStuck(LoopStuck {
+            tool,
+            times: 3,
+            period: 1,
+        }),
+    );
     script.event(
         1,
         EventKind::Extension(Extension {

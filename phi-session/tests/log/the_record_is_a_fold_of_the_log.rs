@@ -1,6 +1,7 @@
 //! The record of a session follows from its events alone, however often and in what pieces they come.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::scene::{Scratch, Script, answer, call, full_session, loop_id, session, usage, user};
 use phi_session::{
@@ -8,7 +9,8 @@ use phi_session::{
     load,
 };
 use phi_types::{
-    Continuation, EffectClass, Event, EventKind, Message, Outcome, ToolEnding, TurnTrigger,
+    Continuation, EarlyStart, EffectClass, Event, EventKind, Message, Outcome, ToolEnded,
+    ToolEnding, ToolResult, ToolStarted, TurnTrigger,
 };
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
@@ -312,4 +314,87 @@ proptest! {
             prop_assert!(record.transcript.history().len() >= inherited);
         }
     }
+}
+
+/// A call that starts while its attempt still speaks.
+fn run_early(script: &mut Script, attempt: u32, index: u32) -> u64 {
+    let (part, call) = (
+        index,
+        call("c0", "read_file", &format!("{{\"n\":{index}}}")),
+    );
+    let started = ToolStarted {
+        index,
+        call,
+        effect_class: EffectClass::Pure,
+        early: Some(EarlyStart { attempt, part }),
+    };
+    script.event(1, EventKind::ToolStarted(started))
+}
+
+fn end_early(script: &mut Script, index: u32, started: u64, ending: ToolEnding) {
+    let ended = ToolEnded {
+        index,
+        call_id: "c0".into(),
+        started: Some(started),
+        ending,
+        result: Arc::new(ToolResult::text("a file")),
+        child: None,
+    };
+    script.event(1, EventKind::ToolEnded(ended));
+}
+
+#[test]
+fn a_call_that_started_early_belongs_to_its_answer_or_to_the_attempt_that_failed() {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    script.say(1, 1, Message::User(user("Look.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    script.model(1, 1);
+    let lost = run_early(&mut script, 1, 0);
+    script.fail(1, 1, usage(1, 1));
+    end_early(&mut script, 0, lost, ToolEnding::Discarded);
+    script.model(1, 2);
+    let first = run_early(&mut script, 2, 0);
+    let second = run_early(&mut script, 2, 1);
+    // The answer holds the second one alone, at the first place.
+    let asked = call("c0", "read_file", "{\"n\":1}");
+    let said = answer("I look.", &[asked], usage(2, 2));
+    script.say(1, 1, Message::Assistant(said), None);
+    end_early(&mut script, 0, second, ToolEnding::Finished);
+    end_early(&mut script, 0, first, ToolEnding::Discarded);
+    script.end_turn(1, 1, usage(3, 3));
+    script.end(1, Outcome::Completed {}, usage(3, 3));
+
+    let record = fold(&script.events);
+    let turn = &record.loops[0].turns[0];
+    let runs = |calls: &[phi_session::CallRecord]| -> Vec<(u64, ToolEnding)> {
+        let runs = calls
+            .iter()
+            .map(|it| (it.run.as_ref().unwrap().seq, it.end.as_ref().unwrap()));
+        runs.map(|(seq, end)| (seq, end.ending)).collect()
+    };
+    assert_eq!(runs(&turn.calls), [(second, ToolEnding::Finished)]);
+    assert_eq!(
+        runs(&turn.attempts[0].early),
+        [(lost, ToolEnding::Discarded)]
+    );
+    assert_eq!(
+        runs(&turn.attempts[1].early),
+        [(first, ToolEnding::Discarded)]
+    );
+    let history = record.loops[0].transcript.history();
+    assert_eq!(history.len(), 3, "prompt, answer, one result");
+
+    // A second end of a discarded call is no log.
+    let again = script
+        .events
+        .iter()
+        .rposition(|it| matches!(it.kind, EventKind::ToolEnded(_)));
+    let mut recorder = SessionRecorder::new(session());
+    for event in &script.events[..=again.unwrap()] {
+        recorder.record(event).unwrap();
+    }
+    let mut event = script.events[again.unwrap()].clone();
+    event.seq += 1;
+    assert!(recorder.record(&event).is_err());
 }
