@@ -27,3 +27,4 @@ mod lies_about_usage_break_nothing;
 mod long_loops_and_wide_turns_work;
 mod observers_change_nothing;
 mod the_gates_of_a_loop_work_in_a_run;
+mod the_table_of_hooks_holds;
