@@ -32,6 +32,7 @@ mod io;
 mod limits;
 mod machine;
 mod replay;
+mod request_record;
 mod retry;
 #[cfg(feature = "simulation")]
 pub mod simulation;
@@ -53,4 +54,7 @@ pub use io::{
 };
 pub use machine::{Machine, Start};
 pub use replay::{Diverged, replay};
+pub use request_record::{
+    BlockKind, BlockOrigin, EventId, NoRequest, RequestBlock, RequestRecord, request_record,
+};
 pub use state::IllegalSequence;

@@ -16,6 +16,7 @@ mod a_failed_append_starts_nothing;
 mod a_handle_speaks_to_a_run;
 mod a_model_cannot_break_a_run;
 mod a_provider_cannot_break_a_run;
+mod a_request_is_explained_by_its_log;
 mod a_run_moves_only_when_it_is_pulled;
 mod a_tool_cannot_break_a_run;
 mod an_exact_counter_is_believed;
