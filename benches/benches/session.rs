@@ -2,14 +2,20 @@
 //!
 //! Unit: events of a loop of turns with one tool call each, six events a turn: recorded into the
 //! session's record, appended to a log on files that is not forced to the disk, saved in batches of
-//! a step, and loaded back into a record. The log of 1,000 turns says how large it is; opening a log
-//! of 1,000,000 events is timed once, for writing and with its record.
+//! a turn, and loaded back into a record. The log of 1,000 turns says how large it is. A log of
+//! over 1,000,000 events is opened for writing, asked for its last state (what a list shows: status,
+//! loops, turns, usage) after a checkpoint and without one, and loaded with its whole record.
+//!
+//! Each line is the best of several runs, in wall time, with the least that anything must do beside
+//! it: to clone the events into a list, to write ready bytes, to parse the lines with serde, to read
+//! the file.
 
+use std::fs;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use benches::runtime;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use phi_session::{JsonlStore, SessionRecorder, Store, SyncPolicy, load};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, Configuration, Continuation, EffectClass, Event,
@@ -166,74 +172,158 @@ async fn save(store: &JsonlStore, events: &[Event], batch: usize) {
     }
 }
 
-fn size(store: &JsonlStore) -> u64 {
-    let folder = store.root().join(id().as_str());
-    let files = std::fs::read_dir(folder).expect("the session has a folder");
-    let sizes = files.map(|file| file.and_then(|it| it.metadata()).map_or(0, |it| it.len()));
-    sizes.sum()
+fn folder(store: &JsonlStore) -> std::path::PathBuf {
+    store.root().join(id().as_str())
 }
 
-fn session(criterion: &mut Criterion) {
-    let runtime = runtime();
-    let many = events(turns_of(100_000));
-    let mut group = criterion.benchmark_group("session");
-    group.throughput(Throughput::Elements(many.len() as u64));
-    group.bench_function("record", |bencher| {
-        bencher.iter_batched(
-            || (),
-            |()| {
-                let mut recorder = SessionRecorder::new(id());
-                for event in &many {
-                    recorder.record(event).expect("a legal sequence");
-                }
-                recorder
-            },
-            BatchSize::PerIteration,
-        );
-    });
-    for (name, batch) in [("append one by one", 1), ("save", TURN)] {
-        group.bench_function(name, |bencher| {
-            bencher.iter_batched(
-                scratch,
-                |(folder, store)| {
-                    runtime.block_on(save(&store, &many, batch));
-                    folder
-                },
-                BatchSize::PerIteration,
-            );
-        });
-    }
-    let (_folder, store) = scratch();
-    runtime.block_on(save(&store, &many, TURN));
-    group.bench_function("load", |bencher| {
-        bencher.iter(|| runtime.block_on(load(&store, &id())).expect("a sound log"));
-    });
-    group.finish();
+/// The segments of the log in order.
+fn segments(store: &JsonlStore) -> Vec<std::path::PathBuf> {
+    let files = fs::read_dir(folder(store)).expect("the session has a folder");
+    let paths = files.map(|file| file.expect("a readable folder").path());
+    let mut segments: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|it| it == "jsonl"))
+        .collect();
+    segments.sort();
+    segments
+}
 
-    let (_folder, store) = scratch();
-    runtime.block_on(save(&store, &events(1_000), TURN));
-    eprintln!("log of 1,000 turns: {} bytes", size(&store));
-    let (_folder, store) = scratch();
-    runtime.block_on(save(&store, &events(turns_of(1_000_000)), TURN));
-    let began = Instant::now();
-    let now = chrono::DateTime::UNIX_EPOCH;
-    drop(
-        runtime
-            .block_on(store.open(&id(), now))
-            .expect("a sound log"),
+fn lines(store: &JsonlStore) -> Vec<String> {
+    let read = |path| fs::read_to_string(path).expect("a readable log");
+    let segments = segments(store).into_iter().map(read);
+    let lines = segments.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+    // The first line of a segment is no event.
+    lines
+        .filter(|line| !line.starts_with("{\"format\""))
+        .collect()
+}
+
+/// How often a piece of work is measured; the best counts.
+const RUNS: u32 = 7;
+
+/// Measures the work, but neither what is made before it nor what it leaves.
+fn best<S, T>(mut make: impl FnMut() -> S, mut work: impl FnMut(S) -> T) -> Duration {
+    let times = (0..RUNS).map(|_| {
+        let made = make();
+        let began = Instant::now();
+        let left = std::hint::black_box(work(made));
+        let time = began.elapsed();
+        drop(left);
+        time
+    });
+    times.min().unwrap_or_default()
+}
+
+fn report(name: &str, events: usize, took: Duration, floor: Duration) {
+    let rate = events as f64 / took.as_secs_f64();
+    eprintln!(
+        "{name:<42} {:>9.2} ms {rate:>12.0} events/s   floor {:>9.2} ms",
+        took.as_secs_f64() * 1e3,
+        floor.as_secs_f64() * 1e3,
     );
-    eprintln!("1,000,000 events open for writing: {:?}", began.elapsed());
-    let began = Instant::now();
-    drop(runtime.block_on(load(&store, &id())).expect("a sound log"));
-    eprintln!("1,000,000 events load: {:?}", began.elapsed());
 }
 
-criterion_group! {
-    name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_secs(2));
-    targets = session
+fn record(events: &[Event]) {
+    let recorded = best(
+        || SessionRecorder::new(id()),
+        |mut recorder| {
+            for event in events {
+                recorder.record(event).expect("a legal sequence");
+            }
+            recorder
+        },
+    );
+    let cloned = best(|| (), |()| events.to_vec());
+    report("record", events.len(), recorded, cloned);
 }
-criterion_main!(benches);
+
+fn append(events: &[Event]) {
+    let (runtime, (_folder, kept)) = (runtime(), scratch());
+    runtime.block_on(save(&kept, events, TURN));
+    let lines = lines(&kept);
+    for (name, batch) in [
+        ("append one by one", 1),
+        ("save in batches of a turn", TURN),
+    ] {
+        let saved = best(scratch, |(folder, store)| {
+            runtime.block_on(save(&store, events, batch));
+            folder
+        });
+        let batches = lines.chunks(batch).map(<[String]>::concat);
+        let batches: Vec<String> = batches.collect();
+        let written = best(scratch, |(folder, _)| {
+            let file = fs::File::create(folder.path().join("floor"));
+            let mut file = file.expect("a file for the floor");
+            for batch in &batches {
+                file.write_all(batch.as_bytes()).expect("the disk has room");
+            }
+            folder
+        });
+        report(name, events.len(), saved, written);
+    }
+}
+
+fn load_all(events: &[Event]) {
+    let (runtime, (_folder, store)) = (runtime(), scratch());
+    runtime.block_on(save(&store, events, TURN));
+    let loaded = best(
+        || (),
+        |()| runtime.block_on(load(&store, &id())).expect("a sound log"),
+    );
+    let lines = lines(&store);
+    let parsed = best(
+        || (),
+        |()| {
+            let read = |line: &String| serde_json::from_str(line).expect("an event");
+            lines.iter().map(read).collect::<Vec<Event>>()
+        },
+    );
+    report("load into a session", events.len(), loaded, parsed);
+}
+
+/// A million events, and as many more as fill the last segment: an opener for writing checks that one.
+const MILLION: usize = 1_190_000;
+
+fn open(events: &[Event]) {
+    eprintln!("{} events:", events.len());
+    let (runtime, (_folder, store)) = (runtime(), scratch());
+    runtime.block_on(save(&store, events, TURN));
+    let (id, now, count) = (id(), chrono::DateTime::UNIX_EPOCH, events.len());
+    let read = best(
+        || (),
+        |()| {
+            let read = |path| fs::read(path).expect("a readable log").len();
+            segments(&store).into_iter().map(read).sum::<usize>()
+        },
+    );
+    let opened = best(
+        || (),
+        |()| runtime.block_on(store.open(&id, now)).expect("a sound log"),
+    );
+    report("open for writing", count, opened, read);
+    let summary = || runtime.block_on(store.summary(&id)).expect("a sound log");
+    let kept = folder(&store).join("summary");
+    let forget = || drop(fs::remove_file(&kept));
+    report("last state", count, best(forget, |()| summary()), read);
+    summary();
+    let known = best(|| (), |()| summary());
+    report("last state after a checkpoint", count, known, read);
+    let loaded = best(
+        || (),
+        |()| runtime.block_on(load(&store, &id)).expect("a sound log"),
+    );
+    report("load all into a session", count, loaded, read);
+}
+
+fn main() {
+    let many = events(turns_of(100_000));
+    record(&many);
+    append(&many);
+    load_all(&many);
+    let (_folder, store) = scratch();
+    runtime().block_on(save(&store, &events(1_000), TURN));
+    let sizes = segments(&store).into_iter();
+    let sizes = sizes.map(|path| path.metadata().map_or(0, |it| it.len()));
+    eprintln!("log of 1,000 turns: {} bytes", sizes.sum::<u64>());
+    drop(many);
+    open(&events(turns_of(MILLION)));
+}

@@ -7,6 +7,7 @@ use phi_types::{Event, LoopId, SessionId};
 use serde::Serialize;
 
 use crate::blob::{self, BLOB_BYTES_MIN, Blob, BlobSource};
+use crate::envelope::{push_event, read_event};
 use crate::error::{BadLine, SeqGap, StoreError};
 use crate::redact::Redactor;
 
@@ -100,15 +101,14 @@ impl Chain {
         encoded: &mut Encoded,
     ) -> Result<(), StoreError> {
         let (start, checksum) = (encoded.lines.len(), self.checksum);
-        let blobs = encoded.blobs.len();
+        let (blobs, known) = (encoded.blobs.len(), self.streams.loops.len());
         for (done, event) in events.iter().enumerate() {
             if let Err(error) = self.encode_one(event, rules, encoded) {
                 encoded.lines.truncate(start);
                 encoded.blobs.truncate(blobs);
                 self.checksum = checksum;
-                for event in events.iter().take(done).rev() {
-                    self.streams.take_back(event);
-                }
+                let accepted = events.get(..done).unwrap_or_default();
+                self.streams.take_back(accepted, known);
                 self.position -= done as u64;
                 return Err(error);
             }
@@ -130,20 +130,22 @@ impl Chain {
             session: event.session.clone(),
             source,
         };
+        let known = self.streams.loops.len();
         self.streams.accept(event).map_err(gap)?;
         let Encoded { lines, blobs } = encoded;
         let shape = |lines: &mut Vec<u8>, start| {
             rules.redactor.redact(lines, start);
             blob::cut(lines, start, rules.blob_bytes_min, blobs);
         };
-        match push_shaped(event, self.checksum, lines, shape) {
+        let write = |lines: &mut Vec<u8>| push_event(event, lines);
+        match push_shaped(write, self.checksum, lines, shape) {
             Ok(checksum) => {
                 self.checksum = checksum;
                 self.position += 1;
                 Ok(())
             }
             Err(fault) => {
-                self.streams.take_back(event);
+                self.streams.take_back(std::slice::from_ref(event), known);
                 Err(fault.into_error(&self.session))
             }
         }
@@ -154,13 +156,29 @@ impl Chain {
     /// # Errors
     /// [`BadLine`]; the chain stays as it was.
     pub fn read(&mut self, line: &[u8], blobs: &dyn BlobSource) -> Result<Event, BadLine> {
-        let checksum = check_line(line, self.checksum)?;
-        let content = content_of(line);
+        let (content, checksum) = checked(line, self.checksum)?;
         let event = match blob::join(content, blobs)? {
-            Some(whole) => parse_event(&whole),
-            None => parse_event(line),
+            Some(whole) => self.parse(&whole, 1),
+            None => self.parse(line, SUFFIX_LEN),
         };
         self.take(event?, checksum)
+    }
+
+    /// Reads the event of a line that is whole and ends in so many bytes after its content.
+    fn parse(&self, line: &[u8], end: usize) -> Result<Event, BadLine> {
+        let fault = |reason: String| BadLine::NotReadable {
+            expected: "event",
+            reason,
+        };
+        // To check a line at once is faster than to check each of its strings.
+        let text = std::str::from_utf8(line).map_err(|error| fault(error.to_string()))?;
+        let content = text.get(..text.len().saturating_sub(end));
+        let usual = content
+            .and_then(|content| read_event(content, &self.session, self.streams.newest_loop()));
+        match usual {
+            Some(event) => Ok(event),
+            None => serde_json::from_str(text).map_err(|error| fault(error.to_string())),
+        }
     }
 
     /// Takes the next line, without its line end, and reads its event with empty strings in the
@@ -170,7 +188,7 @@ impl Chain {
     /// [`BadLine`]; the chain stays as it was.
     pub fn read_outline(&mut self, line: &[u8]) -> Result<Event, BadLine> {
         let checksum = check_line(line, self.checksum)?;
-        self.take(parse_event(line)?, checksum)
+        self.take(self.parse(line, SUFFIX_LEN)?, checksum)
     }
 
     fn take(&mut self, event: Event, checksum: u32) -> Result<Event, BadLine> {
@@ -204,7 +222,7 @@ impl Chain {
     pub(crate) fn adopt(&mut self, line: &[u8], lines: &mut Vec<u8>) -> Result<Event, BadLine> {
         let content = content_of(line);
         let checksum = checksum_of(self.checksum, content);
-        let event = self.take(parse_event(line)?, checksum)?;
+        let event = self.take(self.parse(line, SUFFIX_LEN)?, checksum)?;
         lines.extend_from_slice(content);
         push_end(checksum, lines);
         Ok(event)
@@ -244,7 +262,10 @@ impl Chain {
 #[derive(Debug, Clone, Default)]
 struct Streams {
     session: u64,
-    loops: HashMap<LoopId, u64>,
+    loops: Vec<(LoopId, u64)>,
+    index: HashMap<LoopId, usize>,
+    /// The loop of the newest event of a loop, which is most often that of the next one.
+    newest: usize,
     /// Whether events before the first one that was seen are unknown.
     partial: bool,
 }
@@ -265,31 +286,52 @@ impl Streams {
             self.session = event.seq;
             return Ok(());
         };
-        if let Some(newest) = self.loops.get_mut(loop_id) {
-            if !follows(*newest) {
-                return Err(gap(*newest));
+        if let Some(at) = self.find(loop_id) {
+            self.newest = at;
+            if let Some((_, newest)) = self.loops.get_mut(at) {
+                if !follows(*newest) {
+                    return Err(gap(*newest));
+                }
+                *newest = event.seq;
             }
-            *newest = event.seq;
             return Ok(());
         }
         if event.seq != 1 && !(self.partial && event.seq > 0) {
             return Err(gap(0));
         }
-        self.loops.insert(loop_id.clone(), event.seq);
+        self.newest = self.loops.len();
+        self.index.insert(loop_id.clone(), self.newest);
+        self.loops.push((loop_id.clone(), event.seq));
         Ok(())
     }
 
-    /// Undoes the newest [`Streams::accept`].
-    fn take_back(&mut self, event: &Event) {
-        let before = event.seq.saturating_sub(1);
-        match &event.loop_id {
-            None => self.session = before,
-            Some(loop_id) if before == 0 => {
-                self.loops.remove(loop_id);
+    fn find(&self, loop_id: &LoopId) -> Option<usize> {
+        if self.newest_loop() == Some(loop_id) {
+            return Some(self.newest);
+        }
+        self.index.get(loop_id).copied()
+    }
+
+    fn newest_loop(&self) -> Option<&LoopId> {
+        self.loops.get(self.newest).map(|(loop_id, _)| loop_id)
+    }
+
+    /// Undoes the newest [`Streams::accept`]s, of these events in order, since so many loops were
+    /// known.
+    fn take_back(&mut self, events: &[Event], known: usize) {
+        for event in events.iter().rev() {
+            let before = event.seq.saturating_sub(1);
+            match event.loop_id.as_ref().map(|loop_id| self.find(loop_id)) {
+                None => self.session = before,
+                Some(at) => {
+                    if let Some((_, newest)) = at.and_then(|at| self.loops.get_mut(at)) {
+                        *newest = before;
+                    }
+                }
             }
-            Some(loop_id) => {
-                self.loops.insert(loop_id.clone(), before);
-            }
+        }
+        for (loop_id, _) in self.loops.drain(known..) {
+            self.index.remove(&loop_id);
         }
     }
 }
@@ -315,17 +357,6 @@ impl LineFault {
     }
 }
 
-/// Reads the event of a line that is whole.
-fn parse_event(line: &[u8]) -> Result<Event, BadLine> {
-    let fault = |reason: String| BadLine::NotReadable {
-        expected: "event",
-        reason,
-    };
-    // To check a line at once is faster than to check each of its strings.
-    let text = std::str::from_utf8(line).map_err(|error| fault(error.to_string()))?;
-    serde_json::from_str(text).map_err(|error| fault(error.to_string()))
-}
-
 /// Returns what the checksum of a line covers.
 pub(crate) fn content_of(line: &[u8]) -> &[u8] {
     split_line(line).map_or(&[], |(content, _)| content)
@@ -338,12 +369,13 @@ pub(crate) fn push_line<T: Serialize>(
     previous: u32,
     buffer: &mut Vec<u8>,
 ) -> Result<u32, LineFault> {
-    push_shaped(value, previous, buffer, |_, _| {})
+    let write = |buffer: &mut Vec<u8>| serde_json::to_writer(buffer, value);
+    push_shaped(write, previous, buffer, |_, _| {})
 }
 
 /// Writes a line like [`push_line`]; `shape` may change the object, which begins where it is told.
-fn push_shaped<T: Serialize>(
-    value: &T,
+fn push_shaped(
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), serde_json::Error>,
     previous: u32,
     buffer: &mut Vec<u8>,
     shape: impl FnOnce(&mut Vec<u8>, usize),
@@ -353,7 +385,7 @@ fn push_shaped<T: Serialize>(
         buffer.truncate(start);
         Err(fault)
     };
-    if let Err(error) = serde_json::to_writer(&mut *buffer, value) {
+    if let Err(error) = write(buffer) {
         return fault(buffer, LineFault::Encode(error));
     }
     let written = buffer.get(start..).unwrap_or_default();
@@ -386,12 +418,17 @@ fn push_end(checksum: u32, buffer: &mut Vec<u8>) {
 
 /// Checks a line without its line end; returns its checksum.
 pub(crate) fn check_line(line: &[u8], previous: u32) -> Result<u32, BadLine> {
+    checked(line, previous).map(|(_, checksum)| checksum)
+}
+
+/// Checks a line like [`check_line`]; returns what its checksum covers too.
+fn checked(line: &[u8], previous: u32) -> Result<(&[u8], u32), BadLine> {
     let (content, found) = split_line(line).ok_or(BadLine::NotWhole)?;
     let expected = checksum_of(previous, content);
     if expected != found {
         return Err(BadLine::Checksum { expected, found });
     }
-    Ok(found)
+    Ok((content, found))
 }
 
 /// Takes a line apart into what its checksum covers and the checksum that it states.
@@ -425,4 +462,63 @@ fn hex_of(checksum: u32) -> [u8; 8] {
         };
     }
     digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::DateTime;
+    use phi_types::{EventKind, SessionEnded};
+
+    fn event(loop_id: Option<&str>, seq: u64) -> Event {
+        Event {
+            session: SessionId::new("s").unwrap(),
+            loop_id: loop_id.map(|id| LoopId::new(id).unwrap()),
+            seq,
+            at: DateTime::UNIX_EPOCH,
+            kind: EventKind::SessionEnded(SessionEnded {}),
+        }
+    }
+
+    #[test]
+    fn a_refused_batch_is_forgotten_whatever_loops_it_named() {
+        let session = SessionId::new("s").unwrap();
+        let mut chain = Chain::after(session, 9, 7, 4);
+        let (rules, mut encoded) = (LineRules::default(), Encoded::default());
+        let (known, new, middle) = (Some("known"), Some("new"), Some("middle"));
+        let first = [event(known, 3)];
+        chain.encode(&first, &rules, &mut encoded).unwrap();
+        let before = (chain.position(), chain.checksum(), encoded.lines.clone());
+        let batches = [
+            vec![
+                event(new, 1),
+                event(middle, 5),
+                event(middle, 6),
+                event(new, 3),
+            ],
+            vec![
+                event(middle, 5),
+                event(new, 1),
+                event(known, 4),
+                event(None, 6),
+            ],
+            vec![event(None, 5), event(known, 4), event(known, 4)],
+        ];
+        for batch in batches {
+            let refused = chain.encode(&batch, &rules, &mut encoded);
+            assert!(matches!(refused, Err(StoreError::Sequence { .. })));
+            let after = (chain.position(), chain.checksum(), encoded.lines.clone());
+            assert_eq!(after, before);
+            assert_eq!(chain.session_seq(), 4);
+        }
+        // A loop that only refused batches named may be anywhere in its count.
+        let next = [
+            event(new, 1),
+            event(middle, 8),
+            event(known, 4),
+            event(None, 5),
+        ];
+        chain.encode(&next, &rules, &mut encoded).unwrap();
+        assert_eq!(chain.position(), 14);
+    }
 }

@@ -106,12 +106,11 @@ fn open_regular(
     Ok(file)
 }
 
-/// Makes an error of what was tried with which path.
+/// Makes an error of what was tried with which path; without an error it costs nothing.
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
     move |source| StoreError::Io {
         action,
-        path,
+        path: path.to_owned(),
         source,
     }
 }

@@ -25,6 +25,7 @@ mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod disk;
+mod envelope;
 mod error;
 #[cfg(test)]
 mod faults;

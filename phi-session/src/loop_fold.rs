@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use phi_types::{
-    ApprovalResolved, Event, EventKind, Message, MessageAdded, ModelFailed, ToolEnded, ToolEnding,
-    ToolStarted, TurnStarted,
+    ApprovalResolved, Event, EventKind, Message, MessageAdded, ModelFailed, ModelStarted,
+    ToolEnded, ToolEnding, ToolStarted, TurnStarted,
 };
 
 use crate::record::{
@@ -15,6 +15,7 @@ use crate::recorder::IllegalSequence;
 
 /// Folds one event after the first; on an error the record stays as it was.
 pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), IllegalSequence> {
+    // Long: one arm for each kind of event.
     if record.outcome.is_some() {
         return Err(IllegalSequence::Ended);
     }
@@ -22,13 +23,7 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
     match &event.kind {
         EventKind::TurnStarted(started) => start_turn(record, event, started),
         EventKind::TurnEnded(_) => turn(record)?.ended_at = Some(event.at),
-        EventKind::ModelStarted(started) => turn(record)?.attempts.push(Attempt {
-            started: started.clone(),
-            started_at: event.at,
-            ended_at: None,
-            failed: None,
-            early: Vec::new(),
-        }),
+        EventKind::ModelStarted(started) => start_attempt(turn(record)?, event, started),
         EventKind::ModelFailed(failed) => fail_attempt(record, event, failed)?,
         EventKind::Message(added) => return add_message(record, event, added),
         EventKind::ToolStarted(started) => start_call(record, event, started)?,
@@ -69,6 +64,9 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
         }
         EventKind::LoopStuck(stuck) => notice(record, event, NoticeKind::Stuck(stuck.clone())),
         EventKind::Recovered(_) => notice(record, event, NoticeKind::Restart),
+        EventKind::InputFiltered(filtered) => {
+            notice(record, event, NoticeKind::Filtered(filtered.clone()));
+        }
         EventKind::LoopStarted(_) => return Err(IllegalSequence::LoopStart),
         EventKind::SessionStarted(_)
         | EventKind::SessionEnded(_)
@@ -139,6 +137,18 @@ fn start_turn(record: &mut LoopRecord, event: &Event, started: &TurnStarted) {
     });
 }
 
+fn start_attempt(turn: &mut Turn, event: &Event, started: &ModelStarted) {
+    // Most turns have one attempt, and a list that grows on its own takes room for four.
+    turn.attempts.reserve_exact(1);
+    turn.attempts.push(Attempt {
+        started: started.clone(),
+        started_at: event.at,
+        ended_at: None,
+        failed: None,
+        early: Vec::new(),
+    });
+}
+
 fn fail_attempt(
     record: &mut LoopRecord,
     event: &Event,
@@ -185,13 +195,15 @@ fn add_message(
             if let Some(attempt) = turn.attempts.last_mut().filter(|it| it.ended_at.is_none()) {
                 attempt.ended_at = Some(event.at);
             }
-            let calls = message.tool_calls().map(|call| CallRecord {
-                call: Arc::clone(call),
-                run: None,
-                approvals: Vec::new(),
-                end: None,
-            });
-            turn.calls = calls.collect();
+            // A list that grows on its own takes room for four, and most answers have one call.
+            turn.calls = Vec::with_capacity(message.tool_calls().count());
+            turn.calls
+                .extend(message.tool_calls().map(|call| CallRecord {
+                    call: Arc::clone(call),
+                    run: None,
+                    approvals: Vec::new(),
+                    end: None,
+                }));
             turn.answer = Some(Arc::clone(message));
             adopt(record);
         }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Approval, ApprovalRequested, AssistantMessage, BranchScore, CompactionEnded, Configuration,
-    Continuation, EffectClass, EffectId, ForkedFrom, LimitKind, LoopId, LoopStarted, LoopStuck,
-    ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, StopCause, ToolCall,
-    ToolEnding, ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
+    Continuation, EffectClass, EffectId, ForkedFrom, InputFiltered, LimitKind, LoopId, LoopStarted,
+    LoopStuck, ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, StopCause,
+    ToolCall, ToolEnding, ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
 };
 
 use crate::summary::{SessionSummary, Status};
@@ -190,7 +190,10 @@ impl LoopRecord {
 
     /// Iterates over the sessions of its sub-agents with the calls that they worked for.
     pub fn children(&self) -> impl Iterator<Item = (EffectId, &SessionId)> {
-        let calls = self.turns.iter().flat_map(|turn| &turn.calls);
+        let calls = self.turns.iter().flat_map(|turn| {
+            let early = turn.attempts.iter().flat_map(|attempt| &attempt.early);
+            early.chain(&turn.calls)
+        });
         calls.filter_map(|call| {
             let effect = EffectId {
                 loop_id: self.id.clone(),
@@ -347,6 +350,8 @@ pub enum NoticeKind {
     Stuck(LoopStuck),
     /// It went on after its process had ended.
     Restart,
+    /// The input filters decided about a prompt or a message of its queue.
+    Filtered(InputFiltered),
 }
 
 /// Several configurations that ran from one history.

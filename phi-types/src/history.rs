@@ -1,7 +1,7 @@
 //! A conversation as a persistent path: append and fork are O(1), forks share everything.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use xxhash_rust::xxh64::Xxh64;
@@ -51,7 +51,8 @@ struct Node {
     entry: Entry,
     parent: Option<Arc<Self>>,
     len: usize,
-    digest: u64,
+    /// Of the path; made when it is asked for, because a record of a session never does.
+    digest: OnceLock<u64>,
     /// Estimated tokens of the path.
     tokens: u64,
 }
@@ -65,7 +66,6 @@ impl History {
 
     /// Appends one entry in constant time.
     pub fn push(&mut self, entry: Entry) {
-        let digest = digest_after(self.digest(), &entry);
         let len = self.len() + 1;
         let tokens = self.estimated_tokens() + EstimatedTokens.entry(&entry);
         let parent = self.head.take();
@@ -73,7 +73,7 @@ impl History {
             entry,
             parent,
             len,
-            digest,
+            digest: OnceLock::new(),
             tokens,
         }));
     }
@@ -93,9 +93,11 @@ impl History {
     /// Returns the rolling hash over what a model reads of all entries (xxh64 of its JSON, seeded by
     /// the hash before), which is the same on every machine. Usage and origin of an answer are not
     /// part of it.
+    ///
+    /// The cost is linear in the entries that were not hashed yet, each of which is hashed once.
     #[must_use]
     pub fn digest(&self) -> u64 {
-        self.head.as_ref().map_or(0, |node| node.digest)
+        self.head.as_ref().map_or(0, |node| node.digest())
     }
 
     /// Returns the tokens of all entries as [`EstimatedTokens`] counts them, in constant time.
@@ -165,7 +167,7 @@ impl History {
         let len = self.len().min(other.len());
         let mut pair = (node_at(&self.head, len), node_at(&other.head, len));
         while let (Some(mine), Some(theirs)) = pair {
-            if Arc::ptr_eq(mine, theirs) || mine.digest == theirs.digest {
+            if Arc::ptr_eq(mine, theirs) || mine.digest() == theirs.digest() {
                 let shared = mine.len;
                 return (shared < other.len()).then_some(shared);
             }
@@ -199,6 +201,40 @@ impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.entries()).finish()
     }
+}
+
+/// How many entries are hashed at once without an allocation: a turn adds fewer.
+const HASHED_AT_ONCE: usize = 16;
+
+impl Node {
+    fn digest(&self) -> u64 {
+        if let Some(digest) = self.digest.get() {
+            return *digest;
+        }
+        let path = || std::iter::successors(Some(self), |node| node.parent.as_deref());
+        let new = || path().take_while(|node| node.digest.get().is_none());
+        let count = new().count();
+        let before = path().nth(count).map_or(0, |node| node.digest());
+        let mut few = [self; HASHED_AT_ONCE];
+        if count > few.len() {
+            let many: Vec<&Self> = new().collect();
+            return hash_oldest_first(before, &many);
+        }
+        few.iter_mut()
+            .zip(new())
+            .for_each(|(place, node)| *place = node);
+        let (few, _) = few.split_at(count);
+        hash_oldest_first(before, few)
+    }
+}
+
+/// Hashes nodes of one path, the newest of which comes first; returns the digest of that one.
+fn hash_oldest_first(before: u64, nodes: &[&Node]) -> u64 {
+    nodes.iter().rev().fold(before, |before, node| {
+        *node
+            .digest
+            .get_or_init(|| digest_after(before, &node.entry))
+    })
 }
 
 /// Dropping a path of any length takes constant stack.
@@ -340,6 +376,23 @@ mod tests {
         let ba: History = [user("b"), user("a")].into_iter().collect();
         assert_eq!(ab, again);
         assert_ne!(ab.digest(), ba.digest());
+    }
+
+    #[test]
+    fn the_digest_is_the_same_whenever_it_is_asked_for() {
+        for length in [1, 2, 16, 17, 100] {
+            let mut asked = History::new();
+            let mut silent = History::new();
+            for n in 0..length {
+                let entry = user(&n.to_string());
+                asked.push(entry.clone());
+                silent.push(entry);
+                assert_eq!(asked.digest(), asked.prefix(n + 1).digest());
+            }
+            let fork = silent.prefix(length / 2);
+            assert_eq!(fork.digest(), asked.prefix(length / 2).digest());
+            assert_eq!(silent.digest(), asked.digest(), "{length}");
+        }
     }
 
     #[test]

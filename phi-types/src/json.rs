@@ -1,9 +1,10 @@
 //! Raw JSON kept byte for byte, and enums whose JSON carries their variant in a `type` key.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -102,7 +103,7 @@ impl<'de> Deserialize<'de> for RawJson {
 }
 
 /// Reads the `type` (or `role`) of a JSON object: at once where the key comes first, else by a scan.
-pub(crate) fn tag_of(text: &str, key: &str) -> Option<String> {
+pub(crate) fn tag_of<'a>(text: &'a str, key: &str) -> Option<Cow<'a, str>> {
     let first = text
         .strip_prefix("{\"")
         .and_then(|rest| rest.strip_prefix(key))
@@ -111,33 +112,157 @@ pub(crate) fn tag_of(text: &str, key: &str) -> Option<String> {
         .map(|(tag, _)| tag)
         .filter(|tag| !tag.contains('\\'));
     if let Some(tag) = first {
-        return Some(tag.to_owned());
+        return Some(Cow::Borrowed(tag));
     }
     let fields: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     serde_json::from_str(fields.get(key)?.get()).ok()
 }
 
+/// A word that is one of those that are looked for, or another one.
+pub(crate) enum Word {
+    Known(&'static str),
+    Other(String),
+}
+
+/// Reads a word and looks it up among these, so that a known one is not copied.
+pub(crate) struct WordOf(pub(crate) &'static [&'static str]);
+
+impl<'de> DeserializeSeed<'de> for WordOf {
+    type Value = Word;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Word, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for WordOf {
+    type Value = Word;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Word, E> {
+        let known = self.0.iter().find(|known| **known == word);
+        Ok(known.map_or_else(|| Word::Other(word.to_owned()), |known| Word::Known(known)))
+    }
+}
+
+/// Writes the fields of an object as the object.
+pub(crate) fn object_of(fields: &[(String, RawJson)]) -> String {
+    let mut text = String::from("{");
+    for (key, value) in fields {
+        if text.len() > 1 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::Value::from(key.as_str()).to_string());
+        text.push(':');
+        text.push_str(value.as_str());
+    }
+    text.push('}');
+    text
+}
+
 /// Implements `Deserialize` for an enum of newtype variants that is tagged inside its payload.
 ///
-/// serde's own internal tagging buffers the payload and so cannot hold a `RawValue`; this reads the
-/// payload from its text. With a final `else Variant`, an unknown tag is kept as [`RawJson`].
+/// serde's own internal tagging buffers the payload and so cannot hold a `RawValue`. Where the tag is
+/// the first key, the payload is read from what follows it; else it is read from its text. With a
+/// final `else Variant`, an unknown tag is kept as [`RawJson`], for which the text is needed first.
 macro_rules! deserialize_tagged {
-    ($name:ident, $key:literal { $($tag:literal => $variant:ident),+ $(,)? } $(else $unknown:ident)?) => {
+    ($name:ident, $key:literal { $($tag:literal => $variant:ident),+ $(,)? }) => {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                use serde::de::Error as _;
-                let raw = $crate::json::RawJson::deserialize(deserializer)?;
-                let Some(tag) = $crate::json::tag_of(raw.as_str(), $key) else {
-                    return Err(D::Error::custom(concat!("missing key `", $key, "`")));
-                };
-                match tag.as_str() {
-                    $($tag => serde_json::from_str(raw.as_str())
-                        .map(Self::$variant)
-                        .map_err(|error| D::Error::custom(format_args!("{}: {error}", $tag))),)+
-                    $(_ => Ok(Self::$unknown(raw)),)?
-                    #[allow(unreachable_patterns, reason = "reached by enums without `else`")]
-                    other => Err(D::Error::unknown_variant(other, &[$($tag),+])),
+                struct Tagged;
+
+                impl<'de> serde::de::Visitor<'de> for Tagged {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("an object with the key `", $key, "`"))
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(
+                        self,
+                        mut map: A,
+                    ) -> Result<$name, A::Error> {
+                        use serde::de::{Error as _, value::MapAccessDeserializer};
+                        use $crate::json::{Word, WordOf, object_of};
+                        let (mut tag, mut before) = (None, Vec::new());
+                        while let Some(key) = map.next_key_seed(WordOf(&[$key]))? {
+                            match key {
+                                Word::Other(key) => before.push((key, map.next_value()?)),
+                                Word::Known(_) => {
+                                    let found = map.next_value_seed(WordOf(&[$($tag),+]))?;
+                                    let tag = tag.get_or_insert(found);
+                                    if !before.is_empty() {
+                                        continue;
+                                    }
+                                    return match tag {
+                                        $(Word::Known($tag) => serde::Deserialize::deserialize(
+                                            MapAccessDeserializer::new(map),
+                                        )
+                                        .map($name::$variant)
+                                        .map_err(|error| {
+                                            A::Error::custom(format_args!("{}: {error}", $tag))
+                                        }),)+
+                                        Word::Known(other) => {
+                                            Err(A::Error::unknown_variant(other, &[$($tag),+]))
+                                        }
+                                        Word::Other(other) => {
+                                            Err(A::Error::unknown_variant(other, &[$($tag),+]))
+                                        }
+                                    };
+                                }
+                            }
+                        }
+                        let text = object_of(&before);
+                        match tag {
+                            $(Some(Word::Known($tag)) => serde_json::from_str(&text)
+                                .map($name::$variant)
+                                .map_err(|error| {
+                                    A::Error::custom(format_args!("{}: {error}", $tag))
+                                }),)+
+                            Some(Word::Known(other)) => {
+                                Err(A::Error::unknown_variant(other, &[$($tag),+]))
+                            }
+                            Some(Word::Other(other)) => {
+                                Err(A::Error::unknown_variant(&other, &[$($tag),+]))
+                            }
+                            None => Err(A::Error::missing_field($key)),
+                        }
+                    }
                 }
+
+                deserializer.deserialize_map(Tagged)
+            }
+        }
+    };
+    ($name:ident, $key:literal { $($tag:literal => $variant:ident),+ $(,)? } else $unknown:ident) => {
+        impl $name {
+            /// Reads a value from its JSON text, like `Deserialize` and without a copy of the text.
+            ///
+            /// # Errors
+            /// The error of `serde_json`, which names what was expected.
+            pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+                use serde::de::Error as _;
+                let Some(tag) = $crate::json::tag_of(text, $key) else {
+                    return Err(serde_json::Error::missing_field($key));
+                };
+                match tag.as_ref() {
+                    $($tag => serde_json::from_str(text)
+                        .map(Self::$variant)
+                        .map_err(|error| {
+                            serde_json::Error::custom(format_args!("{}: {error}", $tag))
+                        }),)+
+                    _ => $crate::json::RawJson::parse(text).map(Self::$unknown),
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
+                Self::from_json(text.get()).map_err(serde::de::Error::custom)
             }
         }
     };

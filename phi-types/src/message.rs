@@ -302,6 +302,35 @@ mod tests {
     }
 
     #[test]
+    fn a_part_whose_type_comes_later_reads_alike() {
+        let first = r#"{"type":"opaque","kind":"k\"","data":{"z": 1.0}}"#;
+        let part: AssistantPart = serde_json::from_str(first).unwrap();
+        for later in [
+            r#"{"kind":"k\"","type":"opaque","data":{"z": 1.0}}"#,
+            r#"{"data":{"z": 1.0},"kind":"k\"","typ\u0065":"opaqu\u0065"}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<AssistantPart>(later).unwrap(), part);
+        }
+        for (wrong, named) in [
+            (r#"{"kind":"k","data":1}"#, "missing field `type`"),
+            (r#"{"kind":"k","type":"song"}"#, "song"),
+            (
+                r#"{"kind":"k","type":"opaque"}"#,
+                "opaque: missing field `data`",
+            ),
+            (
+                r#"{"type":"opaque","kind":"k"}"#,
+                "opaque: missing field `data`",
+            ),
+            (r#"{"type":7}"#, "a word"),
+            ("[]", "an object with the key `type`"),
+        ] {
+            let error = serde_json::from_str::<AssistantPart>(wrong).unwrap_err();
+            assert!(error.to_string().contains(named), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn an_unknown_part_is_an_error_that_names_it() {
         let error = serde_json::from_str::<AssistantPart>(r#"{"type":"song"}"#).unwrap_err();
         assert!(error.to_string().contains("song"), "{error}");

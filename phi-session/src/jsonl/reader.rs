@@ -39,6 +39,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct JsonlReader {
     folder: PathBuf,
+    /// The segment that is read.
+    path: PathBuf,
     blobs: Blobs,
     /// The position from which on events are returned.
     from: u64,
@@ -81,6 +83,7 @@ impl JsonlReader {
                     return Ok(Self {
                         blobs: Blobs::new(&folder),
                         folder,
+                        path,
                         from,
                         first,
                         lines,
@@ -105,7 +108,7 @@ impl JsonlReader {
         take: impl Fn(&mut Chain, &[u8], &Blobs) -> Result<T, BadLine>,
     ) -> Result<Option<T>, StoreError> {
         loop {
-            let found = self.lines.next().map_err(io_error("read", &self.path()))?;
+            let found = self.lines.next().map_err(io_error("read", &self.path))?;
             let reason = match found {
                 Found::Line => match take(&mut self.chain, self.lines.line(), &self.blobs) {
                     Ok(taken) => return Ok(Some(taken)),
@@ -126,11 +129,11 @@ impl JsonlReader {
                 || self
                     .lines
                     .any_whole()
-                    .map_err(io_error("read", &self.path()))?
+                    .map_err(io_error("read", &self.path))?
             {
                 self.lines
                     .step_back()
-                    .map_err(io_error("read", &self.path()))?;
+                    .map_err(io_error("read", &self.path))?;
                 return Err(self.corrupt(reason));
             }
             if self.next_first()?.is_some() {
@@ -141,7 +144,7 @@ impl JsonlReader {
             self.tail_bytes = self
                 .lines
                 .bytes_left()
-                .map_err(io_error("read", &self.path()))?;
+                .map_err(io_error("read", &self.path))?;
             return Ok(None);
         }
     }
@@ -196,6 +199,7 @@ impl JsonlReader {
                 }
                 self.chain.set_checksum(chain.checksum());
                 (self.lines, self.first, self.frozen) = (lines, next, false);
+                self.path = path;
                 Ok(true)
             }
         }
@@ -236,13 +240,9 @@ impl JsonlReader {
         StoreError::Corrupt {
             session: self.chain.session().clone(),
             position: self.chain.position() + 1,
-            place: place(&self.path(), self.lines.start()),
+            place: place(&self.path, self.lines.start()),
             reason,
         }
-    }
-
-    fn path(&self) -> PathBuf {
-        segment_path(&self.folder, self.first)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The record names what belongs to a task besides its turns: cost, scores, sub-agents.
 
 use crate::scene::{Script, answer, at, call, loop_id, session, usage, user};
-use phi_session::{MemoryStore, SessionFilter, SessionRecorder, Store};
+use phi_session::{MemoryStore, NoticeKind, SessionFilter, SessionRecorder, Store};
 use phi_types::{
     BranchScore, BranchSelected, BranchesStarted, Continuation, EffectClass, EffectId, Event,
-    EventKind, FORMAT, Message, Price, SessionId, SessionStarted, SpawnedBy, SurfaceChanged,
-    Target, ToolEnded, ToolEnding, ToolResult, TurnTrigger,
+    EventKind, FORMAT, FilterVerdict, InputFiltered, Message, Price, SessionId, SessionStarted,
+    SpawnedBy, SurfaceChanged, Target, ToolEnded, ToolEnding, ToolResult, TurnTrigger,
 };
 use std::sync::Arc;
 
@@ -174,4 +174,24 @@ fn a_group_holds_its_scores_and_what_the_choice_took() {
     let before = r#"{"loops":[],"winner":null,"strategy":"first"}"#;
     let before: BranchSelected = serde_json::from_str(before).unwrap();
     assert_eq!((before.scores, before.usage), (Vec::new(), None));
+}
+
+#[test]
+fn what_the_input_filters_decided_is_in_the_record() {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    let reason = "no secrets".to_owned();
+    let filtered = InputFiltered {
+        queued: None,
+        verdict: FilterVerdict::Rejected { reason },
+        rejected: vec![user("my password is")],
+    };
+    script.event(1, EventKind::InputFiltered(filtered.clone()));
+    let recorder = record(&script.events);
+    let record = recorder.loop_record(&loop_id(1)).unwrap();
+    let [notice] = &record.notices[..] else {
+        panic!("one notice")
+    };
+    assert_eq!(notice.kind, NoticeKind::Filtered(filtered));
+    assert!(record.transcript.history().is_empty() && record.waiting_input.is_empty());
 }
