@@ -23,6 +23,8 @@ pub(crate) struct Import<'a> {
     /// Where the session was forked from.
     pub(crate) origin: Option<ForkedFrom>,
     copied: HashSet<BlobId>,
+    /// Whether a line was copied.
+    has_any: bool,
 }
 
 impl<'a> Import<'a> {
@@ -68,6 +70,7 @@ impl<'a> Import<'a> {
             chain,
             origin,
             copied: HashSet::new(),
+            has_any: false,
         })
     }
 
@@ -92,6 +95,11 @@ impl<'a> Import<'a> {
             let event = self.chain.adopt(line, &mut encoded.lines);
             events.push(event.map_err(corrupt)?);
         }
+        if events.is_empty() && !self.has_any {
+            let session = self.session.clone();
+            return Err(StoreError::Empty { session });
+        }
+        self.has_any = true;
         Ok((encoded, events))
     }
 }

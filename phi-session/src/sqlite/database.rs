@@ -1,18 +1,16 @@
 //! The database: its tables, and each statement that reads or changes them.
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use phi_types::{ForkedFrom, SessionId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use crate::blob::{BlobId, BlobSource};
 use crate::chain::{Chain, Encoded};
 use crate::error::{BadLine, StoreError};
 use crate::files::{io_error, make_folder};
-use crate::summary_fold::SummaryFold;
 
 /// The version of the tables.
 const VERSION: i64 = 1;
@@ -48,8 +46,10 @@ const TABLES: &str = "
 /// A connection to the database.
 #[derive(Debug)]
 pub(super) struct Database {
-    connection: Connection,
+    pub(super) connection: Connection,
     path: PathBuf,
+    /// Which file it was when it was opened.
+    identity: (u64, u64),
 }
 
 /// What the database knows of a session besides its lines.
@@ -66,13 +66,19 @@ impl Row {
     }
 }
 
-type Done<T> = Result<T, rusqlite::Error>;
+pub(super) type Done<T> = Result<T, rusqlite::Error>;
 
 impl Database {
     /// Opens the database; `None` where nobody has written to it.
     pub(super) fn open(path: &Path) -> Result<Option<Self>, StoreError> {
         match std::fs::metadata(path) {
-            Ok(_) => {}
+            Ok(there) if there.is_file() => {}
+            Ok(_) => {
+                return Err(StoreError::WrongKind {
+                    expected: "file",
+                    path: path.to_owned(),
+                });
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(io_error("open", path)(error)),
         }
@@ -129,8 +135,13 @@ impl Database {
         let connection = opened.map_err(|error| failure("open", path, &error))?;
         #[cfg(test)]
         super::fault_tests::watch(&connection);
+        let identity = identity(path).map_err(io_error("open", path))?;
         let path = path.to_owned();
-        Ok(Self { connection, path })
+        Ok(Self {
+            connection,
+            path,
+            identity,
+        })
     }
 
     fn version(&self) -> Result<i64, StoreError> {
@@ -313,7 +324,8 @@ impl Database {
         self.remove(key)
     }
 
-    fn remove(&self, key: i64) -> Result<(), StoreError> {
+    /// Removes a session whatever reads its past from it.
+    pub(super) fn remove(&self, key: i64) -> Result<(), StoreError> {
         for statement in [
             "DELETE FROM lines WHERE session = ?1",
             "DELETE FROM blobs WHERE session = ?1",
@@ -367,66 +379,18 @@ impl Database {
         }
     }
 
-    /// Reads a blob.
-    pub(super) fn blob(&self, key: i64, id: &BlobId) -> Result<Option<Vec<u8>>, StoreError> {
-        let read = self
-            .connection
-            .prepare_cached("SELECT json FROM blobs WHERE session = ?1 AND sha256 = ?2")
-            .and_then(|mut statement| {
-                let read = statement.query_row(params![key, id.to_string()], |row| row.get(0));
-                read.optional()
-            });
-        self.done("read", read)
-    }
-
-    /// Lists the blobs of a session in order.
-    pub(super) fn blobs(&self, key: i64) -> Result<Vec<BlobId>, StoreError> {
-        let listed: Done<Vec<String>> = self
-            .connection
-            .prepare_cached("SELECT sha256 FROM blobs WHERE session = ?1 ORDER BY sha256")
-            .and_then(|mut statement| statement.query_map([key], |row| row.get(0))?.collect());
-        let listed = self.done("read", listed)?.into_iter();
-        Ok(listed.filter_map(|id| id.parse().ok()).collect())
-    }
-
-    /// Returns what was kept for lists, and the position up to which it was folded.
-    pub(super) fn kept_summary(&self, key: i64) -> Result<Option<(SummaryFold, u64)>, StoreError> {
-        let kept = self
-            .connection
-            .prepare_cached(
-                "SELECT summary, summary_position FROM sessions
-                 WHERE key = ?1 AND summary IS NOT NULL AND summary_position IS NOT NULL",
-            )
-            .and_then(|mut statement| {
-                let read = |row: &rusqlite::Row<'_>| {
-                    Ok((
-                        row.get::<_, String>(0)?,
-                        row.get::<_, i64>(1)?.unsigned_abs(),
-                    ))
-                };
-                statement.query_row([key], read).optional()
-            });
-        let kept = self.done("read", kept)?;
-        // What cannot be read is made anew.
-        Ok(kept.and_then(|(text, position)| Some((serde_json::from_str(&text).ok()?, position))))
-    }
-
-    /// Keeps it for the next list. Where that fails, the next list reads the lines again.
-    pub(super) fn keep_summary(&self, key: i64, fold: &SummaryFold, position: u64) {
-        let text = serde_json::to_string(fold).unwrap_or_default();
-        let kept = self.connection.execute(
-            "UPDATE sessions SET summary = ?2, summary_position = ?3 WHERE key = ?1",
-            params![key, text, integer(position)],
-        );
-        kept.unwrap_or_default();
-    }
-
     /// Changes nothing of a session, by a write.
     pub(super) fn touch(&self, key: i64) -> Result<(), StoreError> {
         let touched = self
             .connection
             .execute("UPDATE sessions SET key = key WHERE key = ?1", [key]);
         self.done("write to", touched).map(drop)
+    }
+
+    /// Says whether the file is still the one that was opened: a removed one takes every line and
+    /// keeps none.
+    pub(super) fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|there| there == self.identity)
     }
 
     /// Returns the file.
@@ -445,22 +409,13 @@ impl Database {
         }
     }
 
-    fn done<T>(&self, action: &'static str, done: Done<T>) -> Result<T, StoreError> {
+    pub(super) fn done<T>(&self, action: &'static str, done: Done<T>) -> Result<T, StoreError> {
         done.map_err(|error| failure(action, &self.path, &error))
     }
 
     fn failed(&self, action: &'static str, reason: &str) -> StoreError {
         let reason = format!("`{}`: {reason}", self.path.display());
         StoreError::Backend { action, reason }
-    }
-}
-
-/// The blobs of one session.
-pub(super) struct Blobs<'a>(pub(super) &'a Database, pub(super) i64);
-
-impl BlobSource for Blobs<'_> {
-    fn blob(&self, id: &BlobId) -> Result<Option<Vec<u8>>, String> {
-        self.0.blob(self.1, id).map_err(|error| error.to_string())
     }
 }
 
@@ -477,6 +432,12 @@ pub(super) fn check_position(chain: &Chain, found: u64) -> Result<(), StoreError
     })
 }
 
+/// Tells a file from every other one.
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let there = std::fs::metadata(path)?;
+    Ok((there.dev(), there.ino()))
+}
+
 fn failure(action: &'static str, path: &Path, error: &rusqlite::Error) -> StoreError {
     let reason = format!("`{}`: {error}", path.display());
     StoreError::Backend { action, reason }
@@ -487,6 +448,6 @@ fn is_repeated(error: &rusqlite::Error) -> bool {
 }
 
 /// Positions stay far below what a signed number holds.
-fn integer(position: u64) -> i64 {
+pub(super) fn integer(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }

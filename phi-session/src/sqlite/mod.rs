@@ -1,5 +1,6 @@
 //! The store in a database: the same lines as on files, as rows.
 
+mod beside;
 mod database;
 #[cfg(test)]
 mod fault_tests;
@@ -95,6 +96,10 @@ impl SqliteStore {
         };
         let database = Database::open(&self.path)?.ok_or_else(unknown)?;
         let row = database.find(session)?.ok_or_else(unknown)?;
+        if database.newest(row.key)? <= row.before() {
+            let session = session.clone();
+            return Err(StoreError::Empty { session });
+        }
         Ok((database, row))
     }
 
@@ -108,6 +113,10 @@ impl SqliteStore {
             session: session.clone(),
         })?;
         let newest = database.newest(row.key)?;
+        if newest <= row.before() {
+            let session = session.clone();
+            return Err(StoreError::Empty { session });
+        }
         let kept = database.kept_summary(row.key)?;
         let (mut fold, from) = match (kept, &row.origin) {
             (Some(kept), _) => kept,
@@ -149,6 +158,12 @@ impl SqliteStore {
         let is_durable = self.sync != SyncPolicy::Never;
         let first = origin.map_or(1, |origin| origin.position + 1);
         let key = database.write(is_durable, |database| {
+            // A session without a line was never quite created.
+            if let Some(rest) = database.find(&session)?
+                && database.newest(rest.key)? <= rest.before()
+            {
+                database.remove(rest.key)?;
+            }
             let key = database.insert_session(&session, session.as_str(), origin)?;
             database.insert_lines(key, first, &encoded)?;
             Ok(key)
@@ -224,9 +239,14 @@ impl Store for SqliteStore {
     }
 
     async fn delete(&self, session: &SessionId) -> Result<(), StoreError> {
-        self.database(session)?;
+        let unknown = || StoreError::Unknown {
+            session: session.clone(),
+        };
+        let mut database = Database::open(&self.path)?.ok_or_else(unknown)?;
+        database.find(session)?.ok_or_else(unknown)?;
         let _lock = self.lock(session)?;
-        let (mut database, row) = self.database(session)?;
+        // It may have been deleted before the lock was taken.
+        let row = database.find(session)?.ok_or_else(unknown)?;
         database.write(self.sync != SyncPolicy::Never, |database| {
             database.delete_session(session, row.key)
         })

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use phi_types::SessionId;
 
-use super::database::{Blobs, Database, Row, check_position};
+use super::beside::Blobs;
+use super::database::{Database, Row, check_position};
 use crate::chain::Chain;
 use crate::error::{BadLine, StoreError};
 use crate::store::{SessionReader, StoredEvent, StoredLine};

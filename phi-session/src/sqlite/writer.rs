@@ -100,12 +100,17 @@ impl State {
         synced.map_err(|error| self.fail(error))
     }
 
-    fn check_usable(&self) -> Result<(), StoreError> {
-        let Some(reason) = self.failed.clone() else {
+    fn check_usable(&mut self) -> Result<(), StoreError> {
+        let session = self.chain.session();
+        if let Some(reason) = &self.failed {
+            let (session, reason) = (session.clone(), reason.clone());
+            return Err(StoreError::Poisoned { session, reason });
+        }
+        if self.database.is_there() {
             return Ok(());
-        };
-        let session = self.chain.session().clone();
-        Err(StoreError::Poisoned { session, reason })
+        }
+        let (session, path) = (session.clone(), self.database.path().to_owned());
+        Err(self.fail(StoreError::Vanished { session, path }))
     }
 
     fn fail(&mut self, error: StoreError) -> StoreError {

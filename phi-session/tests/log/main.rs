@@ -8,6 +8,7 @@
 
 mod a_conversation_gives_way_after_a_pause;
 mod a_cut_loses_nothing_acknowledged;
+mod a_forged_log_is_refused_by_every_store;
 mod a_fork_shares_its_past;
 mod a_killed_writer_loses_nothing;
 mod a_kind_that_was_added_loads_for_ever;
