@@ -10,8 +10,8 @@ use phi_loop::{
 use phi_testkit::{Reply, ScriptedCall, ScriptedProvider, ScriptedTool};
 use phi_types::{
     CompactAt, Configuration, Continuation, EffectId, Entry, EstimatedTokens, Event, EventKind,
-    Limits, LoopId, Message, ModelPatch, Options, Point, Provider, Request, Surface, TokenCounter,
-    Tool, Transcript, UserMessage,
+    Limits, LoopId, Message, ModelPatch, Options, Point, Provider, ProviderError,
+    ProviderErrorKind, Request, Surface, TokenCounter, Tool, ToolPolicy, Transcript, UserMessage,
 };
 use proptest::prelude::*;
 
@@ -64,13 +64,20 @@ fn model(dice: &mut Dice) -> Arc<ScriptedProvider> {
             dice.roll(4)
         };
         let reply = Reply::text("x ".repeat(usize::try_from(1 + dice.roll(30)).unwrap()));
-        Some((0..calls).fold(reply, |reply, n| {
+        let reply = (0..calls).fold(reply, |reply, n| {
             let name = if dice.one_in(5) { "unknown" } else { "look" };
             reply.with_call(ScriptedCall::new(
                 name,
                 format!("{{\"n\":{n},\"r\":{}}}", dice.roll(99)),
             ))
-        }))
+        });
+        let fails = dice.one_in(6);
+        let error = ProviderError::new(ProviderErrorKind::Server, "no");
+        Some(if fails {
+            reply.failing_after(usize::try_from(dice.roll(6)).unwrap(), error)
+        } else {
+            reply
+        })
     }))
 }
 
@@ -79,6 +86,10 @@ fn configuration(dice: &mut Dice) -> Configuration {
         limits: Limits {
             turns: Some(6),
             ..Limits::default()
+        },
+        tools: ToolPolicy {
+            early_start: dice.one_in(2),
+            ..ToolPolicy::default()
         },
         grace_turn: dice.one_in(2),
         compact_at: dice
@@ -254,7 +265,7 @@ proptest! {
 
     #[test]
     fn the_record_is_the_request_that_was_sent(seed: u64) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let (events, requests) = runtime.block_on(lived(seed));
         let attempts = attempts(&events);
         prop_assert_eq!(attempts.len(), requests.len());
@@ -282,7 +293,7 @@ proptest! {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_kind_of_origin_comes_up() {
     let (mut overlays, mut patches, mut graces, mut earlier) = (0, 0, 0, 0);
     for seed in 0..40 {
@@ -304,7 +315,7 @@ async fn every_kind_of_origin_comes_up() {
     assert!(overlays > 20 && patches > 20 && graces > 5 && earlier > 20);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_the_log_does_not_hold_is_a_typed_error() {
     let (mut events, _) = lived(3).await;
     let attempt = attempts(&events).pop().unwrap();
