@@ -173,6 +173,12 @@ impl Machine {
         self.state.apply(event)
     }
 
+    /// Returns the state, to compare machines by what their next steps depend on.
+    #[cfg(feature = "simulation")]
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
     fn with_state(state: State, start: Option<Box<Start>>) -> Self {
         Self {
             state,

@@ -54,6 +54,8 @@
 
 mod dice;
 mod effects;
+mod fingerprint;
+mod interleavings;
 mod moves;
 mod oracle;
 mod resume;
@@ -67,6 +69,7 @@ mod watch;
 mod world;
 
 pub use dice::Dice;
+pub use interleavings::{Interleavings, every_interleaving};
 pub use oracle::{Broken, Oracle};
 pub use run::{Simulation, Violation};
 pub use scenario::{Move, Scenario};

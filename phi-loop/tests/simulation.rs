@@ -10,7 +10,7 @@ use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
 use phi_loop::Machine;
-use phi_loop::simulation::{Anything, Oracle, Setting, Simulation};
+use phi_loop::simulation::{Anything, Oracle, Setting, Simulation, every_interleaving};
 use phi_types::{Event, EventKind, ToolEnding};
 
 /// `.ci/run` runs many more with an optimised build.
@@ -42,6 +42,19 @@ fn a_crash_at_any_event_is_survived_and_repeats_nothing() {
         tally.worlds > 200 && tally.crashes >= tally.worlds - 10,
         "{tally:?}"
     );
+}
+
+/// `.ci/run` tries turns of up to three calls.
+#[test]
+fn every_interleaving_of_a_turn_keeps_every_promise() {
+    let found = every_interleaving(1, NonZeroUsize::MIN);
+    let found = found.unwrap_or_else(|violation| panic!("{violation}"));
+    // Three effect classes, four ways to run, with hooks and without.
+    assert_eq!(found.cases, 24);
+    assert!(found.states > 50 * found.cases, "{found:?}");
+    assert!(found.transitions > 3 * found.states, "{found:?}");
+    assert_eq!(found.tally.replays, found.states);
+    assert_eq!(found.tally.worlds, found.ends);
 }
 
 /// Collects what worlds came to.
@@ -138,7 +151,7 @@ fn a_panic_is_a_violation_with_its_scenario() {
     assert_eq!(violation.broken.oracle, Oracle::NoPanic);
     assert_eq!(
         (violation.seed, violation.broken.what.as_str()),
-        (7, "on purpose")
+        (Some(7), "on purpose")
     );
     assert_eq!(violation.scenario.moves.len(), 0);
 }

@@ -5,14 +5,19 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use phi_loop::simulation::{Anything, Simulation, Tally, Violation};
+use phi_loop::simulation::{
+    Anything, Interleavings, Simulation, Tally, Violation, every_interleaving,
+};
 
-const USAGE: &str = "simulate [--seeds N] [--from S] [--seed S] [--crashes N] [--threads N]
+const USAGE: &str =
+    "simulate [--seeds N] [--from S] [--seed S] [--crashes N] [--enumerate] [--calls N] [--threads N]
 
   --seeds N    run N seeds (10000)
   --from S     begin with the seed S (0)
   --seed S     run the seed S alone
   --crashes N  of the first N of them, let the process end at every event too (0)
+  --enumerate  try every interleaving of turns of a few calls too
+  --calls N    at most so many calls (3)
   --threads N  run in so many threads (as many as there are cores)
 ";
 
@@ -22,6 +27,8 @@ struct Arguments {
     from: u64,
     seeds: u64,
     crashes: u64,
+    enumerate: bool,
+    calls: usize,
     threads: NonZeroUsize,
 }
 
@@ -66,11 +73,47 @@ fn simulate(arguments: &Arguments, out: &mut impl io::Write) -> io::Result<bool>
         arguments.threads
     )?;
     let kept = report(out, || simulation.run(from..end))?;
-    if !kept || crashes == from {
-        return Ok(kept);
+    if !kept {
+        return Ok(false);
     }
-    writeln!(out, "a crash at every event of {} of them", crashes - from)?;
-    report(out, || simulation.crash_everywhere(from..crashes))
+    if crashes > from {
+        writeln!(out, "a crash at every event of {} of them", crashes - from)?;
+        if !report(out, || simulation.crash_everywhere(from..crashes))? {
+            return Ok(false);
+        }
+    }
+    if !arguments.enumerate {
+        return Ok(true);
+    }
+    writeln!(
+        out,
+        "every interleaving of turns of up to {} calls",
+        arguments.calls
+    )?;
+    let mut found = Interleavings::default();
+    let kept = report(out, || {
+        found = every_interleaving(arguments.calls, arguments.threads)?;
+        Ok(found.tally)
+    })?;
+    if kept {
+        let Interleavings {
+            cases,
+            states,
+            transitions,
+            ends,
+            ..
+        } = found;
+        writeln!(
+            out,
+            "  turns     {cases}, of each effect class, way to run and kind of hook"
+        )?;
+        writeln!(out, "  states    {states}, of which {ends} are ends")?;
+        writeln!(
+            out,
+            "  moves     {transitions}, each from every state in which it may happen"
+        )?;
+    }
+    Ok(kept)
 }
 
 #[expect(
@@ -131,6 +174,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Told> {
         from: 0,
         seeds: 10_000,
         crashes: 0,
+        enumerate: false,
+        calls: 3,
         threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     };
     while let Some(word) = words.next() {
@@ -144,6 +189,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, Told> {
             "--from" => arguments.from = number()?,
             "--seed" => (arguments.from, arguments.seeds) = (number()?, 1),
             "--crashes" => arguments.crashes = number()?,
+            "--enumerate" => arguments.enumerate = true,
+            "--calls" => arguments.calls = usize::try_from(number()?).unwrap_or(usize::MAX),
             "--threads" => {
                 let threads = usize::try_from(number()?).ok().and_then(NonZeroUsize::new);
                 let few = || Told::Wrong("--threads takes at least 1".to_owned());

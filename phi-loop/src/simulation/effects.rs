@@ -14,7 +14,7 @@ use super::world::World;
 use crate::io::{Compact, Compacted, Effect, Input};
 
 /// What a model has still to say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Speech {
     pub(super) effect: EffectId,
     deltas: VecDeque<Delta>,

@@ -9,7 +9,7 @@ use phi_types::{
 
 use super::dice::Dice;
 use super::oracle::{Broken, Oracle};
-use super::world::World;
+use super::world::{Torn, World};
 use crate::decision::{DecisionId, Verdict};
 use crate::io::{Compacted, Effect, Input, ToolReport};
 
@@ -44,7 +44,7 @@ const MOVES: &[Row] = &[
     row("cancel", 2, |world, _| world.give(Input::Cancel).map(drop)),
     row("crash", 2, |world, _| world.restart()),
     row("crash while writing", 4, |world, dice| {
-        world.torn = Some(dice.split());
+        world.torn = Some(Torn::Somewhere(dice.split()));
         Ok(())
     }),
 ];

@@ -31,8 +31,8 @@ pub struct Simulation<S> {
 /// A scenario that breaks a promise, made as small as it gets.
 #[derive(Debug, Clone)]
 pub struct Violation {
-    /// The seed of the scenario before it was made smaller.
-    pub seed: u64,
+    /// The seed of the scenario before it was made smaller; `None` where every interleaving was tried.
+    pub seed: Option<u64>,
     /// What was broken.
     pub broken: Broken,
     /// The smallest scenario found that breaks the same promise.
@@ -49,7 +49,10 @@ impl std::error::Error for Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}: {}", self.seed, self.broken)?;
+        match self.seed {
+            Some(seed) => writeln!(f, "seed {seed}: {}", self.broken)?,
+            None => writeln!(f, "{}", self.broken)?,
+        }
         writeln!(f, "policy: {:?}", self.scenario.configuration)?;
         let tools = self.scenario.surface.tools.iter();
         let tools: Vec<_> = tools.map(|it| (&*it.name, it.effect_class)).collect();
@@ -155,7 +158,7 @@ impl<S: Setting> Simulation<S> {
         let ended = guarded(|| world.play());
         debug_assert!(ended.is_err(), "a shrunk scenario breaks its promise");
         Violation {
-            seed,
+            seed: Some(seed),
             broken,
             story: world.story.into_lines(),
             scenario,
@@ -180,7 +183,7 @@ pub(super) fn play(setting: &dyn Setting, scenario: &Scenario) -> Result<Tally, 
 }
 
 /// A panic breaks a promise too.
-fn guarded(work: impl FnOnce() -> Result<(), Broken>) -> Result<(), Broken> {
+pub(super) fn guarded(work: impl FnOnce() -> Result<(), Broken>) -> Result<(), Broken> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|it| (*it).to_owned()));
@@ -210,12 +213,12 @@ impl World<'_> {
         Err(Oracle::Ends.broken(format!("{} events and no end", self.events.len())))
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.process.machine.outcome().is_some()
     }
 
     /// The oracles over a loop that has ended.
-    fn ended(&mut self) -> Result<(), Broken> {
+    pub(super) fn ended(&mut self) -> Result<(), Broken> {
         self.tally.worlds += 1;
         for input in [Input::Cancel, Input::Timeout, self.scenario.opening()] {
             let taken = self.process.machine.handle(self.now, input).is_ok();

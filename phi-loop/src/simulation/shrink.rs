@@ -176,9 +176,11 @@ const PARTS: &[fn(&mut Configuration, &Configuration)] = &[
     |it, plain| it.retry = plain.retry,
     |it, plain| it.tools.execution = plain.tools.execution,
     |it, plain| it.tools.timeout_ms = plain.tools.timeout_ms,
+    |it, plain| it.tools.early_start = plain.tools.early_start,
     |it, plain| it.grace_turn = plain.grace_turn,
     |it, plain| it.compaction = plain.compaction,
     |it, plain| it.exact_count = plain.exact_count,
     |it, plain| it.compact_at = plain.compact_at,
+    |it, plain| it.queues = plain.queues,
     |it, plain| it.seed = plain.seed,
 ];

@@ -8,7 +8,7 @@ use phi_types::{Delta, Event};
 use crate::io::{Input, Rejected};
 
 /// What happened in a world. Nothing is written unless it is asked for.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Story {
     lines: Option<Vec<String>>,
 }

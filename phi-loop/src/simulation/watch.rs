@@ -14,7 +14,7 @@ use crate::io::{CallModel, Compact, Effect};
 use crate::machine::Machine;
 
 /// What the log has come to, as whoever reads it sees it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Watch {
     open: Open,
     seq: u64,
@@ -26,6 +26,8 @@ pub(super) struct Watch {
     compaction: Compaction,
     /// The fold, one event after the other.
     folded: Option<Machine>,
+    /// A restore was tried at so many events before.
+    pub(super) restored: usize,
 }
 
 /// What is open.
@@ -46,10 +48,12 @@ pub(super) struct Open {
     asked: Vec<Arc<ToolCall>>,
     /// The calls that started before their message was there and have not ended.
     early: BTreeMap<u64, Arc<ToolCall>>,
+    /// How the calls of the message ended.
+    pub(super) endings: BTreeMap<u32, ToolEnding>,
 }
 
 /// What the models were sent.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Requests {
     before: Option<CallModel>,
     /// The break that was reported since the last announcement, and its `seq`.
@@ -59,7 +63,7 @@ struct Requests {
 }
 
 /// What compactions report.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Compaction {
     /// Entries and tokens before.
     reported: Option<(u64, u64)>,
@@ -112,6 +116,7 @@ impl Watch {
                 open.turn = false;
                 open.started.clear();
                 open.asked.clear();
+                open.endings.clear();
             }
             EventKind::ModelStarted(_) => {
                 Oracle::InOrder.holds(open.turn && !open.model && !open.compaction, here)?;
@@ -186,6 +191,7 @@ impl Watch {
         let Some(call) = call else {
             return Err(Oracle::AnsweredOnce.broken(here()));
         };
+        self.open.endings.insert(ended.index, ended.ending);
         let running = call.map(|(seq, _)| seq);
         Oracle::AnsweredOnce.holds(ended.started == running, here)?;
         let fits = match ended.ending {
@@ -328,6 +334,8 @@ impl Watch {
             }
         }
         self.requests.announced = None;
+        self.folded = Some(machine.clone());
+        self.restored = 0;
     }
 
     /// Folds the next event and holds the result against the fold of the whole log.

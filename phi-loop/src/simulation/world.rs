@@ -18,6 +18,7 @@ use crate::machine::Machine;
 const DOWN_MS: u64 = 10_000;
 
 /// A machine in its world.
+#[derive(Clone)]
 pub(super) struct World<'a> {
     pub(super) setting: &'a dyn Setting,
     pub(super) scenario: &'a Scenario,
@@ -28,10 +29,20 @@ pub(super) struct World<'a> {
     pub(super) tally: Tally,
     pub(super) story: Story,
     /// Once set, the next batch is written in part and the process ends.
-    pub(super) torn: Option<Dice>,
+    pub(super) torn: Option<Torn>,
+}
+
+/// How much of a batch is written when its process ends; all of it too, with nothing started.
+#[derive(Debug, Clone)]
+pub(super) enum Torn {
+    /// So much as the dice say.
+    Somewhere(Dice),
+    /// So many events.
+    After(usize),
 }
 
 /// What ends with a process.
+#[derive(Debug, Clone)]
 pub(super) struct Process {
     pub(super) machine: Machine,
     /// The machine that was restored at the newest event after which nothing was in flight that no
@@ -157,7 +168,10 @@ impl<'a> World<'a> {
     /// Writes a batch and checks a restore at each event; says whether the process ended in it.
     fn commit(&mut self, batch: Vec<Event>) -> Result<bool, Broken> {
         let torn = self.torn.take();
-        let torn = torn.map(|mut dice| dice.place(batch.len() + 1));
+        let torn = torn.map(|torn| match torn {
+            Torn::Somewhere(mut dice) => dice.place(batch.len() + 1),
+            Torn::After(events) => events.min(batch.len()),
+        });
         let due = self
             .scenario
             .crash_after
@@ -170,7 +184,9 @@ impl<'a> World<'a> {
             self.watch.written(&event)?;
             self.events.push(event);
             self.tally.events += 1;
-            self.process.folded = Some(self.restore_here()?);
+            if self.events.len() > self.watch.restored {
+                self.process.folded = Some(self.restore_here()?);
+            }
         }
         Ok(ends.is_some())
     }
