@@ -294,11 +294,12 @@ impl Machine {
     }
 
     fn settle(&mut self, now: DateTime<Utc>) {
-        if matches!(
-            self.state.phase,
-            Phase::New | Phase::Started | Phase::Ended(_)
-        ) {
-            return;
+        match self.state.phase {
+            Phase::New | Phase::Ended(_) => return,
+            // Nothing has begun; but a loop that was asked to end goes on to its end.
+            Phase::Started if self.state.stop.is_none() => return,
+            Phase::Started | Phase::Between { .. } | Phase::Calling(_) | Phase::Settling { .. } => {
+            }
         }
         self.emit(now, EventKind::Recovered(phi_types::Recovered::Restart {}));
         let interrupted = "the process ended while the call ran";

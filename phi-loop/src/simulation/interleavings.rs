@@ -224,16 +224,18 @@ fn explore(scenario: &Scenario) -> Result<Interleavings, Box<Violation>> {
     Ok(sum)
 }
 
-/// After an input that wrote events, the same with the end of the process at each of them.
+/// After an input that wrote events, the same with the end of the process between two of them. One
+/// before the first or after the last is what [`Kind::Crash`] is, in the state before or after.
 fn next_torn(act: Act, before: &World<'_>, after: &World<'_>) -> Option<Act> {
     if before.tally.crashes > 0 || act.kind == Kind::Crash {
         return None;
     }
-    let torn = match act.torn {
+    let events = match act.torn {
         // How many events there may be is known from the run that wrote them all.
-        None => Some(after.events.len() - before.events.len()).filter(|events| *events > 0)?,
-        Some(events) => events.checked_sub(1)?,
+        None => after.events.len() - before.events.len(),
+        Some(events) => events,
     };
+    let torn = events.checked_sub(1).filter(|events| *events > 0)?;
     let torn = Some(torn);
     Some(Act { torn, ..act })
 }

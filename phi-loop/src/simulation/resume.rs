@@ -51,12 +51,12 @@ impl World<'_> {
         let open = self.watch.open();
         let mut events = events.iter().map(|event| &event.kind).peekable();
         if !open.begun {
-            let stopped = self.events.last().is_some_and(|it| is_stop(&it.kind));
-            return match events.next() {
+            let stopped = self.events.iter().any(|it| is_stop(&it.kind));
+            return match (events.next(), events.next()) {
+                (None, _) => Ok(()),
                 // It was asked to end before it had its prompt.
-                Some(EventKind::LoopEnded(_)) if stopped => Ok(()),
-                Some(kind) => Err(format!("nothing was under way, and it wrote {kind:?}")),
-                None => Ok(()),
+                (Some(EventKind::Recovered(_)), Some(EventKind::LoopEnded(_))) if stopped => Ok(()),
+                (Some(kind), _) => Err(format!("nothing was under way, and it wrote {kind:?}")),
             };
         }
         if !matches!(events.next(), Some(EventKind::Recovered(_))) {

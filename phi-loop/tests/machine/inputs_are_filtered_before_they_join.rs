@@ -7,7 +7,7 @@ use phi_types::{
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, last, refused, request, words};
-use crate::support::{Bench, prompt, queue_id, user};
+use crate::support::{Bench, at, prompt, queue_id, restarted, user};
 
 fn filtered() -> Configuration {
     hooked(Point::FilterInput)
@@ -216,4 +216,17 @@ fn a_cancel_does_not_wait_for_a_filter_and_returns_what_waits() {
     bench.handle(Input::Stop("enough".into()));
     check(&bench);
     assert!(bench.machine.outcome().is_some());
+}
+
+#[test]
+fn a_stop_while_the_prompt_is_filtered_survives_a_crash_and_is_replayed() {
+    let mut bench = Bench::started(filtered(), "Do it.");
+    bench.handle(Input::Stop("enough".into()));
+    // The process ended after the word to stop was written, and before the end was.
+    let log: Vec<_> = bench.events[..3].to_vec();
+    let bench = restarted(&log, at(5_000));
+    assert_eq!(bench.kinds()[3..], ["recovered", "loop_ended"]);
+    let reason = "enough".to_owned();
+    ends(&bench, &Outcome::Aborted { reason });
+    check(&bench);
 }
