@@ -19,14 +19,18 @@ pub mod floor;
 pub mod replies;
 
 mod canned;
+mod every_point;
 mod noop;
 mod pair;
 mod recording;
+mod slow;
 mod subject;
 
 pub use canned::CannedProvider;
+pub use every_point::EveryPoint;
 pub use floor::prompt;
 pub use noop::NoopTool;
 pub use pair::Pair;
 pub use recording::Recording;
+pub use slow::SlowProvider;
 pub use subject::{Prepared, Subject, branches, conversation, runtime};

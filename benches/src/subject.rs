@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use phi_eval::{Branch, Evaluation};
-use phi_loop::{Driver, Finished, Run, Start};
-use phi_types::{Configuration, Delta, Entry, History, Limits, SessionId, Transcript, UserMessage};
+use phi_loop::{Driver, Finished, Hooks, Run, Start};
+use phi_types::{
+    Configuration, Delta, Entry, History, Limits, Provider, SessionId, Transcript, UserMessage,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::canned::CannedProvider;
@@ -24,6 +26,15 @@ pub struct Prepared {
     start: Start,
 }
 
+impl Prepared {
+    /// Gives it hooks.
+    #[must_use]
+    pub fn hooks(self, hooks: Arc<dyn Hooks>) -> Self {
+        let driver = self.driver.hooks(hooks);
+        Self { driver, ..self }
+    }
+}
+
 impl Subject {
     /// Makes the first loop of a session.
     #[must_use]
@@ -38,8 +49,16 @@ impl Subject {
     /// Never: the session id is valid.
     #[must_use]
     pub fn prepare(transcript: Transcript, replies: Vec<Vec<Delta>>) -> Prepared {
-        let driver = Driver::new(Arc::new(CannedProvider::new(replies)))
-            .tools(vec![Arc::new(NoopTool::default())]);
+        Self::prepare_with(transcript, Arc::new(CannedProvider::new(replies)))
+    }
+
+    /// Prepares a loop like [`Subject::prepare`], over another provider.
+    ///
+    /// # Panics
+    /// Never: the session id is valid.
+    #[must_use]
+    pub fn prepare_with(transcript: Transcript, provider: Arc<dyn Provider>) -> Prepared {
+        let driver = Driver::new(provider).tools(vec![Arc::new(NoopTool::default())]);
         let session = SessionId::new("bench").expect("the name is valid");
         let configuration = Configuration {
             limits: Limits {

@@ -2,12 +2,16 @@
 //!
 //! `cargo test -p benches --test allocations_stay_few -- --nocapture` prints the counts.
 
+use std::sync::Arc;
+
 use allocation_counter::{AllocationInfo, measure};
 use async_trait::async_trait;
 use benches::{
-    CannedProvider, NoopTool, Subject, branches, conversation, floor, prompt, replies, runtime,
+    CannedProvider, EveryPoint, NoopTool, Subject, branches, conversation, floor, prompt, replies,
+    runtime,
 };
 use phi_eval::{Candidate, EvaluationStrategy, StrategyError};
+use phi_loop::Hooks;
 use phi_types::{Delta, Outcome, Transcript};
 
 /// Counts what a loop allocates from its first step to its end, its start left out.
@@ -61,6 +65,30 @@ fn a_turn_allocates_little_and_the_thousandth_no_more_than_the_tenth() {
         later <= 1.2 * early,
         "{later} above 100 turns, {early} below"
     );
+}
+
+#[test]
+fn hooks_that_claim_no_point_allocate_nothing() {
+    let of = |hooks: Arc<dyn Hooks>| {
+        let runtime = runtime();
+        let _inside = runtime.enter();
+        let prepared = Subject::prepare(Transcript::new(), replies::tool_turns(100));
+        let mut subject = Subject::begin(prepared.hooks(hooks));
+        let count = measure(|| {
+            runtime.block_on(subject.drain());
+        });
+        count.count_total
+    };
+    let none = of_phi(replies::tool_turns(100)).count_total;
+    let (empty, all) = (
+        of(Arc::new(Vec::<Arc<dyn Hooks>>::new())),
+        of(Arc::new(EveryPoint)),
+    );
+    eprintln!(
+        "allocations of 100 turns: {none} without hooks, {empty} with empty ones, {all} with all"
+    );
+    assert_eq!(empty, none);
+    assert!(all > none, "every point was asked");
 }
 
 #[test]

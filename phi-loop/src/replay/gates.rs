@@ -85,14 +85,17 @@ impl Replay<'_> {
             return filtered.rejected.clone();
         }
         let mut prompt = self.spoken_after(1, now);
-        if let (FilterVerdict::Warned { warning }, Some(last)) =
-            (&filtered.verdict, prompt.last_mut())
-            && let Some(Content::Text { text }) = last.content.last()
-            && text == warning
-        {
-            let mut message = last.as_ref().clone();
-            message.content.pop();
-            *last = Arc::new(message);
+        let FilterVerdict::Warned { warning } = &filtered.verdict else {
+            return prompt;
+        };
+        let warned =
+            |content: &Content| matches!(content, Content::Text { text } if text == warning);
+        match prompt.last_mut() {
+            Some(last) if last.content.last().is_some_and(warned) => {
+                Arc::make_mut(last).content.pop();
+            }
+            // The process ended before the last message was written, which the warning joined.
+            Some(_) | None => prompt.push(Arc::new(UserMessage::text(warning.clone()))),
         }
         prompt
     }

@@ -230,3 +230,19 @@ fn a_stop_while_the_prompt_is_filtered_survives_a_crash_and_is_replayed() {
     ends(&bench, &Outcome::Aborted { reason });
     check(&bench);
 }
+
+#[test]
+fn a_prompt_that_was_warned_about_and_written_in_part_is_replayed() {
+    let mut bench = Bench::new(filtered());
+    bench.handle(Input::Prompt(vec![user("Do it."), user("And this.")]));
+    decide_all(&mut bench, &warn("careful"));
+    // The process ended before the message was written that the warning joined.
+    let log: Vec<_> = bench.events[..4].to_vec();
+    let mut bench = restarted(&log, at(5_000));
+    assert_eq!(
+        bench.kinds()[2..5],
+        ["input_filtered", "message", "recovered"]
+    );
+    bench.say("Done.");
+    check(&bench);
+}
