@@ -144,7 +144,7 @@ impl<'a> Replay<'a> {
                 match cause {
                     StopCause::Cancel {} => Input::Cancel,
                     StopCause::Stop { reason } => Input::Stop(reason.clone()),
-                    StopCause::Limit { .. } => Input::Timeout,
+                    StopCause::Limit { .. } => self.time_is_up(),
                 }
             }
             EventKind::InputFiltered(filtered) if self.is_torn(event.at, filtered) => {

@@ -2,8 +2,8 @@
 
 use phi_loop::{Effect, Incoming, Input, InputSource, Machine, Subject, Verdict};
 use phi_types::{
-    Configuration, EventKind, FilterVerdict, InputFiltered, LoopError, Outcome, Point, Queue,
-    Transcript,
+    Configuration, EventKind, FilterVerdict, InputFiltered, LimitKind, Limits, LoopError, Outcome,
+    Point, Queue, Transcript,
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, last, refused, request, words};
@@ -244,5 +244,25 @@ fn a_prompt_that_was_warned_about_and_written_in_part_is_replayed() {
         ["input_filtered", "message", "recovered"]
     );
     bench.say("Done.");
+    check(&bench);
+}
+
+#[test]
+fn a_wall_time_that_ends_while_a_prompt_is_filtered_is_replayed() {
+    let configuration = Configuration {
+        limits: Limits {
+            wall_time_ms: Some(1_000),
+            ..Limits::default()
+        },
+        ..filtered()
+    };
+    let bench = Bench::started(configuration, "Do it.");
+    let log = bench.events.clone();
+    // Another process is given the prompt again.
+    let mut bench = restarted(&log, at(5_000));
+    bench.handle(prompt("Do it."));
+    bench.handle(Input::Timeout);
+    let limit = LimitKind::WallTime;
+    ends(&bench, &Outcome::LimitReached { limit });
     check(&bench);
 }
