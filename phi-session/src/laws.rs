@@ -100,14 +100,18 @@ impl Lab {
             assert_eq!(read, known.attempted, "{name} is half a copy");
         }
         if known.pending != Pending::Deletion {
-            goes_on(store, name, read).await;
+            let read = goes_on(store, name, read).await;
+            // What is kept for lists is nothing that a loss of power has to leave.
+            if after == After::Fault {
+                is_listed(store, name, &read).await;
+            }
         }
         true
     }
 }
 
-/// Opens a session that reads well, appends to it and checks it.
-async fn goes_on(store: &dyn Store, name: &str, mut read: Vec<Event>) {
+/// Opens a session that reads well, appends to it and checks it; returns what it holds then.
+async fn goes_on(store: &dyn Store, name: &str, mut read: Vec<Event>) -> Vec<Event> {
     let now = DateTime::UNIX_EPOCH;
     let writer = store.open(&id(name), now).await;
     let writer = writer.unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -119,6 +123,11 @@ async fn goes_on(store: &dyn Store, name: &str, mut read: Vec<Event>) {
     read.extend(recovered);
     read.push(own);
     assert_eq!(found.events, read.len() as u64);
+    read
+}
+
+/// Checks what a list shows of a session.
+async fn is_listed(store: &dyn Store, name: &str, read: &[Event]) {
     let listed = store.list(&SessionFilter::default()).await.unwrap();
     let listed = listed.into_iter().find(|it| it.session.as_str() == name);
     let mut fold = SummaryFold::default();
