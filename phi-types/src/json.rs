@@ -170,6 +170,11 @@ pub(crate) fn object_of(fields: &[(String, RawJson)]) -> String {
 /// final `else Variant`, an unknown tag is kept as [`RawJson`], for which the text is needed first.
 macro_rules! deserialize_tagged {
     ($name:ident, $key:literal { $($tag:literal => $variant:ident),+ $(,)? }) => {
+        impl $name {
+            #[doc = concat!("The words that the key `", $key, "` can have in its JSON.")]
+            pub const TAGS: &'static [&'static str] = &[$($tag),+];
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Tagged;
@@ -238,6 +243,11 @@ macro_rules! deserialize_tagged {
         }
     };
     ($name:ident, $key:literal { $($tag:literal => $variant:ident),+ $(,)? } else $unknown:ident) => {
+        impl $name {
+            #[doc = concat!("The words that the key `", $key, "` can have in its JSON.")]
+            pub const TAGS: &'static [&'static str] = &[$($tag),+];
+        }
+
         impl $name {
             /// Reads a value from its JSON text, like `Deserialize` and without a copy of the text.
             ///
