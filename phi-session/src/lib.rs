@@ -20,6 +20,7 @@
 //! # Ok(()) }
 //! ```
 
+pub mod acp;
 mod blob;
 mod chain;
 #[cfg(any(test, feature = "contract"))]
@@ -36,6 +37,7 @@ mod inactivity;
 mod jsonl;
 #[cfg(test)]
 mod laws;
+mod length;
 mod lock;
 mod loop_fold;
 mod memory;
@@ -75,8 +77,8 @@ pub use redact::{Redactor, ShortSecret};
 pub use sqlite::SqliteStore;
 pub use store::{Listed, SessionReader, SessionWriter, Store, StoredEvent, StoredLine};
 pub use stream::{
-    EventSink, FanOut, FanOutLoss, Gap, Hub, JsonlSink, PublishedStore, SinkError, Subscription,
-    Update, from_fn,
+    ChannelSink, EventSink, FanOut, FanOutLoss, Gap, Hub, JsonlSink, PublishedStore, SinkError,
+    Subscription, Update, channel, from_fn,
 };
 pub use summary::{SessionFilter, SessionSummary, Status};
 pub use sync::SyncPolicy;

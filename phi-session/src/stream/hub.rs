@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use phi_types::{Event, Live, SessionId};
 
-use super::queue::Queue;
+use super::queue::{Queue, weight};
 use super::{EventSink, Subscription, Update};
 use crate::error::StoreError;
 use crate::store::Store;
@@ -168,7 +168,8 @@ impl Hub {
     }
 
     /// Notes that a writer was closed.
-    pub(super) fn close(&self, topic: &Topic) {
+    pub(super) fn close(&self, session: &SessionId, topic: &Topic) {
+        let mut topics = self.topics();
         let mut state = topic.state();
         state.writers = state.writers.saturating_sub(1);
         if state.writers > 0 {
@@ -176,7 +177,11 @@ impl Hub {
         }
         let queues = state.queues.iter().filter_map(Weak::upgrade);
         let wakers: Vec<Waker> = queues.filter_map(|queue| lock(&queue).close()).collect();
-        drop(state);
+        // Sessions that nobody writes or watches take no memory.
+        if !state.is_used() {
+            topics.remove(session);
+        }
+        drop((state, topics));
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -215,14 +220,16 @@ impl Hub {
     /// Hands updates to everybody while the session is held, so that all see one order.
     fn tell(&self, session: &SessionId, mut state: MutexGuard<'_, State>, updates: &[Update]) {
         let mut wakers: Vec<Waker> = Vec::new();
-        state.queues.retain(|queue| {
-            let Some(queue) = queue.upgrade() else {
-                return false;
-            };
-            let mut queue = lock(&queue);
-            wakers.extend(updates.iter().filter_map(|update| queue.push(update)));
-            true
-        });
+        state.queues.retain(|queue| queue.strong_count() > 0);
+        let queues: Vec<Arc<Mutex<Queue>>> =
+            state.queues.iter().filter_map(Weak::upgrade).collect();
+        if !queues.is_empty() {
+            for update in updates {
+                let weight = weight(update);
+                let pushed = queues.iter().map(|queue| lock(queue).push(update, weight));
+                wakers.extend(pushed.flatten());
+            }
+        }
         for update in updates {
             self.to_sink(session, update);
         }

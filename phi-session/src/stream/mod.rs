@@ -13,7 +13,9 @@ use phi_types::{Event, Live};
 
 pub use hub::Hub;
 pub use published::PublishedStore;
-pub use sink::{EventSink, FanOut, FanOutLoss, JsonlSink, SinkError, from_fn};
+pub use sink::{
+    ChannelSink, EventSink, FanOut, FanOutLoss, JsonlSink, SinkError, channel, from_fn,
+};
 pub use subscription::Subscription;
 
 /// One thing that an observer of a session learns. All observers learn the same in the same order.

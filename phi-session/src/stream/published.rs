@@ -162,7 +162,7 @@ struct PublishedWriter {
 
 impl Drop for PublishedWriter {
     fn drop(&mut self) {
-        self.hub.close(&self.topic);
+        self.hub.close(self.writer.session(), &self.topic);
     }
 }
 

@@ -6,17 +6,19 @@ use std::task::Waker;
 use phi_types::{Delta, Increment, Live};
 
 use super::Update;
+use crate::length::json_length;
 
-/// The most bytes of live text that wait.
-const TEXT_BYTES_MAX: usize = 1 << 20;
+/// The most bytes that wait, about; one update that is larger waits alone.
+const BYTES_MAX: usize = 1 << 20;
 
 /// What waits for one observer.
 #[derive(Debug)]
 pub(super) struct Queue {
-    items: VecDeque<Update>,
+    /// With their weights.
+    items: VecDeque<(Update, usize)>,
     capacity: usize,
-    /// Bytes of text in the increments that wait.
-    text_bytes: usize,
+    /// The sum of the weights.
+    bytes: usize,
     /// Increments that were dropped since the last time somebody looked.
     lost: u64,
     /// Whether events were dropped; they are found in the log.
@@ -42,7 +44,7 @@ impl Queue {
         Self {
             items: VecDeque::new(),
             capacity: capacity.max(1),
-            text_bytes: 0,
+            bytes: 0,
             lost: 0,
             skipped: false,
             closed: false,
@@ -50,22 +52,25 @@ impl Queue {
         }
     }
 
-    /// Adds an update; returns whom to wake.
-    pub(super) fn push(&mut self, update: &Update) -> Option<Waker> {
+    /// Adds an update of a [`weight`]; returns whom to wake.
+    pub(super) fn push(&mut self, update: &Update, weight: usize) -> Option<Waker> {
         if !self.merge(update) {
-            if self.items.len() >= self.capacity || self.text_bytes > TEXT_BYTES_MAX {
+            if !self.has_room(weight) {
                 self.drop_increments();
             }
-            if self.items.len() >= self.capacity {
+            if !self.has_room(weight) {
                 self.items.clear();
+                self.bytes = 0;
                 self.skipped = true;
             }
-            if let Update::Live(live) = update {
-                self.text_bytes += text_of(live).map_or(0, str::len);
-            }
-            self.items.push_back(update.clone());
+            self.bytes += weight;
+            self.items.push_back((update.clone(), weight));
         }
         self.waker.take()
+    }
+
+    fn has_room(&self, weight: usize) -> bool {
+        self.items.len() < self.capacity && self.bytes.saturating_add(weight) <= BYTES_MAX
     }
 
     /// Ends the queue; returns whom to wake.
@@ -84,17 +89,14 @@ impl Queue {
             self.skipped = false;
             return Next::Lost(std::mem::take(&mut self.lost));
         }
-        let Some(update) = self.items.pop_front() else {
+        let Some((update, weight)) = self.items.pop_front() else {
             return if self.closed {
                 Next::Closed
             } else {
                 Next::Empty
             };
         };
-        if let Update::Live(live) = &update {
-            let bytes = text_of(live).map_or(0, str::len);
-            self.text_bytes = self.text_bytes.saturating_sub(bytes);
-        }
+        self.bytes = self.bytes.saturating_sub(weight);
         Next::Update(update)
     }
 
@@ -105,7 +107,9 @@ impl Queue {
 
     /// Joins an increment of a text to the one before it, which nobody has taken yet.
     fn merge(&mut self, update: &Update) -> bool {
-        let (Some(Update::Live(last)), Update::Live(next)) = (self.items.back_mut(), update) else {
+        let (Some((Update::Live(last), weight)), Update::Live(next)) =
+            (self.items.back_mut(), update)
+        else {
             return false;
         };
         let more = next.increment.clone();
@@ -113,8 +117,10 @@ impl Queue {
             return false;
         }
         last.index = next.index;
-        self.text_bytes += text_of(next).map_or(0, str::len);
-        if self.text_bytes > TEXT_BYTES_MAX {
+        let added = text_of(next).map_or(0, str::len);
+        *weight += added;
+        self.bytes += added;
+        if self.bytes > BYTES_MAX {
             self.drop_increments();
         }
         true
@@ -122,10 +128,24 @@ impl Queue {
 
     fn drop_increments(&mut self) {
         let before = self.items.len();
-        self.items.retain(|item| !matches!(item, Update::Live(_)));
+        self.items
+            .retain(|(item, _)| !matches!(item, Update::Live(_)));
         self.lost += (before - self.items.len()) as u64;
-        self.text_bytes = 0;
+        self.bytes = self.items.iter().map(|(_, weight)| weight).sum();
     }
+}
+
+/// Returns about how many bytes an update takes while it waits.
+pub(super) fn weight(update: &Update) -> usize {
+    let told = match update {
+        Update::Event { event, .. } => json_length(&event.kind),
+        Update::Live(live) => match text_of(live) {
+            Some(text) => text.len(),
+            None => json_length(&live.increment),
+        },
+        Update::Gap(_) => 0,
+    };
+    told + size_of::<Update>()
 }
 
 /// Adds the text of an increment to one of the same part; says whether it fits.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use phi_types::SessionId;
@@ -20,6 +21,12 @@ pub trait EventSink: Send + Sync {
     /// # Errors
     /// [`SinkError`] where it was lost.
     fn take(&self, session: &SessionId, update: &Update) -> Result<(), SinkError>;
+}
+
+impl<S: EventSink + ?Sized> EventSink for Arc<S> {
+    fn take(&self, session: &SessionId, update: &Update) -> Result<(), SinkError> {
+        self.as_ref().take(session, update)
+    }
 }
 
 /// Says why a sink lost an update.
@@ -40,6 +47,33 @@ pub fn from_fn<F: Fn(&SessionId, &Update) + Send + Sync>(function: F) -> impl Ev
         }
     }
     Function(function)
+}
+
+/// Makes a sink for another thread, and the end at which that thread takes what comes.
+///
+/// At most `capacity` updates wait; what comes while the channel is full, or once nobody receives any
+/// more, is lost and counted. What comes through has the order in which it happened.
+#[must_use]
+pub fn channel(capacity: usize) -> (ChannelSink, Receiver<(SessionId, Update)>) {
+    let (sender, receiver) = sync_channel(capacity);
+    (ChannelSink(sender), receiver)
+}
+
+/// Hands every update to another thread: see [`channel`].
+#[derive(Debug, Clone)]
+pub struct ChannelSink(SyncSender<(SessionId, Update)>);
+
+impl EventSink for ChannelSink {
+    fn take(&self, session: &SessionId, update: &Update) -> Result<(), SinkError> {
+        let sent = self.0.try_send((session.clone(), update.clone()));
+        sent.map_err(|error| SinkError {
+            reason: match error {
+                TrySendError::Full(_) => "the channel is full",
+                TrySendError::Disconnected(_) => "nobody receives any more",
+            }
+            .to_owned(),
+        })
+    }
 }
 
 /// Writes every update as a line of JSON: an event as it stands in a log, a live increment as

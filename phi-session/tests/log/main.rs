@@ -24,3 +24,4 @@ mod scene;
 mod secrets_stay_out_of_logs;
 mod the_record_holds_the_whole_task;
 mod the_record_is_a_fold_of_the_log;
+mod updates_are_those_of_the_protocol;

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use crate::scene::{Scratch, at, extension_of, loop_id, session, started};
 use phi_session::{
     FanOut, Gap, Hub, JsonlSink, MemoryStore, PublishedStore, SinkError, Store, Subscription,
-    Update, from_fn, read_events,
+    Update, channel, from_fn, read_events,
 };
-use phi_types::{Delta, EffectId, Increment, Live, SessionId, TextDelta};
+use phi_types::{Delta, EffectId, Increment, Live, SessionId, TextDelta, ToolProgress};
 
 fn text(index: u64, text: &str) -> Live {
     let effect = EffectId {
@@ -190,6 +190,64 @@ async fn text_that_nobody_takes_is_bounded() {
 }
 
 #[tokio::test]
+async fn large_events_that_nobody_takes_are_bounded_and_stay_in_the_log() {
+    let hub = Hub::new();
+    let (store, published) = published(&hub);
+    let writer = published
+        .create(&session(), started(), at(0))
+        .await
+        .unwrap();
+    let mut watching = hub.subscribe(&session());
+    let subscribed = hub.subscribe_after(store.as_ref(), &session(), 1).await;
+    let mut reading = subscribed.unwrap();
+    let progress = Increment::Progress(ToolProgress {
+        text: "y".repeat(300_000),
+    });
+    for n in 0..40 {
+        let live = Live {
+            increment: progress.clone(),
+            ..text(n, "")
+        };
+        hub.live(&session(), &live);
+        let fact = extension_of(&"x".repeat(300_000));
+        writer.append_fact(at(n), fact).await.unwrap();
+    }
+    drop(writer);
+    let (watched, read) = (rest(&mut watching).await, rest(&mut reading).await);
+    let kept = watched.iter().filter(|it| !matches!(it, Update::Gap(_)));
+    assert!((1..=4).contains(&kept.count()), "about 1 MiB is kept");
+    assert_eq!(positions(&read), (2..=41).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_after_the_session_was_closed_and_opened_again() {
+    let hub = Hub::new();
+    let (store, published) = published(&hub);
+    let writer = published
+        .create(&session(), started(), at(0))
+        .await
+        .unwrap();
+    let subscribed = hub.subscribe_after(store.as_ref(), &session(), 0).await;
+    let mut before = subscribed.unwrap();
+    writer.append_fact(at(1), extension_of("a")).await.unwrap();
+    // One observer learns a part and goes; another one stays and takes nothing meanwhile.
+    assert_eq!(positions(&[before.next().await.unwrap().unwrap()]), [1]);
+    let cursor = before.cursor();
+    drop(before);
+    let mut stays = hub.subscribe(&session());
+    drop(writer);
+    let writer = published.open(&session(), at(2)).await.unwrap();
+    let subscribed = hub
+        .subscribe_after(store.as_ref(), &session(), cursor)
+        .await;
+    let mut after = subscribed.unwrap();
+    writer.append_fact(at(3), extension_of("b")).await.unwrap();
+    drop(writer);
+    assert_eq!(positions(&rest(&mut after).await), [2, 3]);
+    assert_eq!(positions(&rest(&mut stays).await), [3]);
+}
+
+#[tokio::test]
 async fn all_observers_see_the_order_of_the_log_with_many_writers_at_once() {
     let seen: Arc<Mutex<Vec<(SessionId, u64)>>> = Arc::default();
     let kept = Arc::clone(&seen);
@@ -240,6 +298,30 @@ async fn all_observers_see_the_order_of_the_log_with_many_writers_at_once() {
         "the sink beside the one that panics has all"
     );
     assert_eq!(hub.lost(), 1);
+}
+
+#[tokio::test]
+async fn a_channel_holds_what_fits_in_order_and_the_rest_is_counted() {
+    let (sink, received) = channel(3);
+    let kept = Arc::new(FanOut::new().with(sink).with(from_fn(|_, _| {})));
+    let shared = Arc::clone(&kept);
+    let hub = Hub::with_sink(shared);
+    let (_, published) = published(&hub);
+    let writer = published
+        .create(&session(), started(), at(0))
+        .await
+        .unwrap();
+    for n in 0..4 {
+        writer.append_fact(at(n), extension_of("x")).await.unwrap();
+    }
+    let taken: Vec<(SessionId, Update)> = received.try_iter().collect();
+    assert!(taken.iter().all(|(of, _)| *of == session()));
+    let taken: Vec<Update> = taken.into_iter().map(|(_, update)| update).collect();
+    assert_eq!(positions(&taken), [1, 2, 3]);
+    assert_eq!((kept.lost(), hub.lost()), (vec![2, 0], 2));
+    drop(received);
+    writer.append_fact(at(9), extension_of("x")).await.unwrap();
+    assert_eq!(kept.lost(), [3, 0]);
 }
 
 #[tokio::test]
