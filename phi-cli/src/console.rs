@@ -168,7 +168,10 @@ impl Console {
             | LimitKind::WallTime
             | LimitKind::ToolCalls
             | LimitKind::IdenticalCalls
-            | LimitKind::OutputTokens => self.go_on(),
+            | LimitKind::OutputTokens
+            | LimitKind::Agents
+            | LimitKind::AgentsAtOnce
+            | LimitKind::Depth => self.go_on(),
         }
     }
 

@@ -6,6 +6,7 @@ mod counter;
 mod handle;
 mod hooks;
 mod in_flight;
+mod ledger;
 mod others;
 mod parts;
 mod progress;
@@ -22,5 +23,6 @@ pub use hooks::{
     CompactionDecision, EndDecision, GateDecision, HookContext, HookError, Hooks, InputDecision,
     ModelDecision, ToolDecision, ToolUpdate, UpdateDecision,
 };
+pub use ledger::{Budget, Ledger, Place, Reservation, Spending};
 pub use parts::Driver;
 pub use run::{Finished, HookFailed, Run, Update};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use phi_types::{
     AnswerScope, Approval, CallHash, CompactionBlock, CountedTokens, Delta, EffectId, Event,
     History, Live, LoopId, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId,
-    Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress, ToolResult,
-    Usage, UserMessage,
+    Spawned, Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress,
+    ToolResult, Usage, UserMessage,
 };
 
 use crate::counting::Counting;
@@ -31,6 +31,8 @@ pub enum Input {
     ModelFailed(EffectId, ProviderError),
     /// A running tool reports progress.
     ToolProgress(EffectId, ToolProgress),
+    /// A running tool names the sub-agent that does its work, and what that one has spent so far.
+    ToolSpawned(EffectId, Spawned),
     /// A tool ended.
     ToolEnded(EffectId, ToolReport),
     /// The question whether a call may run was answered, for this call or for the session.
@@ -58,8 +60,8 @@ pub struct ToolReport {
     pub ending: ToolEnding,
     /// What the model reads.
     pub result: Arc<ToolResult>,
-    /// The session of the sub-agent that did the work.
-    pub child: Option<SessionId>,
+    /// The sub-agent that did the work.
+    pub child: Option<Spawned>,
 }
 
 impl ToolReport {

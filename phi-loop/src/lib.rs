@@ -43,10 +43,11 @@ pub use counting::Counting;
 pub use decision::{DecisionId, Incoming, InputSource, NextTurn, Subject, Verdict};
 #[cfg(feature = "driver")]
 pub use driver::{
-    Breaker, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle, EndDecision,
-    Finished, GateDecision, Handle, HookContext, HookError, HookFailed, Hooks, InOrder,
-    InputDecision, Keep, ModelDecision, Run, Scope, Summarise, SummaryFailed, ToolDecision,
-    ToolUpdate, TruncateResults, Undelivered, Update, UpdateDecision,
+    Breaker, Budget, CompactionDecision, CompactionFailed, Compactor, Driver, DropMiddle,
+    EndDecision, Finished, GateDecision, Handle, HookContext, HookError, HookFailed, Hooks,
+    InOrder, InputDecision, Keep, Ledger, ModelDecision, Place, Reservation, Run, Scope, Spending,
+    Summarise, SummaryFailed, ToolDecision, ToolUpdate, TruncateResults, Undelivered, Update,
+    UpdateDecision,
 };
 pub use io::{
     AskApproval, CallModel, Compact, Compacted, Effect, Input, Output, Rejected, RunTool,

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use phi_types::{
     Assembler, AttemptFacts, Configuration, Continuation, EffectId, Event, EventKind, LoopId,
     ModelFailed, Outcome, Point, ProviderError, ProviderErrorKind, Queue, QueueId, Queued, RawJson,
-    SessionId, StopCause, Surface, ToolEnding, Transcript, Usage,
+    SessionId, Spawned, StopCause, Surface, ToolEnding, Transcript, Usage,
 };
 
 use crate::calls::Slot;
@@ -79,6 +79,8 @@ pub struct Machine {
     progress_index: BTreeMap<u64, u64>,
     /// How calls ended that started early, by the `seq` of their start, until the answer is there.
     held: BTreeMap<u64, ToolReport>,
+    /// The sub-agents of running calls, by the `seq` of the effect. They do not survive a crash.
+    spawned: BTreeMap<u64, Spawned>,
     deciding: Deciding,
     pending: Pending,
     outbox: VecDeque<Output>,
@@ -186,6 +188,7 @@ impl Machine {
             attempt: Attempt::default(),
             progress_index: BTreeMap::new(),
             held: BTreeMap::new(),
+            spawned: BTreeMap::new(),
             deciding: Deciding::default(),
             pending: Pending::default(),
             outbox: VecDeque::new(),
@@ -212,6 +215,13 @@ impl Machine {
                 return Ok(());
             }
             Input::ToolProgress(effect, progress) => return self.on_progress(effect, progress),
+            Input::ToolSpawned(effect, spawned) => {
+                if !self.runs_early(&effect) {
+                    self.running(&effect)?;
+                }
+                self.spawned.insert(effect.seq, spawned);
+                return Ok(());
+            }
             Input::Prompt(messages) => self.on_prompt(now, messages)?,
             Input::Continue => self.on_continue(now)?,
             Input::Steer(id, message) => self.on_queued(now, id, Queue::Steering, message)?,

@@ -11,9 +11,11 @@ use phi_types::{
 use crate::decision::Verdict;
 use crate::io::{Compacted, Effect, Input, Output, Rejected, ToolReport};
 use crate::machine::Machine;
+use crate::replay::sub_agent::spawned;
 
 mod gates;
 mod model;
+mod sub_agent;
 
 /// Says where a replay and its log part.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -133,6 +135,7 @@ impl<'a> Replay<'a> {
         if is_restart(event) {
             return self.restart(event);
         }
+        self.feed_sub_agents(event);
         let input = match &event.kind {
             EventKind::Message(MessageAdded {
                 message: Message::Assistant(message),
@@ -295,7 +298,7 @@ impl<'a> Replay<'a> {
             | ToolEnding::Interrupted
             | ToolEnding::Discarded => {
                 let effect = self.effect(ended.started.unwrap_or(0));
-                let (ending, child) = (ended.ending, ended.child.clone());
+                let (ending, child) = (ended.ending, spawned(ended));
                 let result = Arc::clone(&ended.result);
                 Input::ToolEnded(
                     effect,

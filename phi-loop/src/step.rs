@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Arguments, CacheBroken, EventKind, LimitKind, LimitWarning, LoopEnded, LoopError, LoopStuck,
-    Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, StopCause, StopReason,
-    ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger, Usage,
-    UserMessage, digest_of,
+    Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, Spent, StopCause,
+    StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger,
+    Usage, UserMessage, digest_of,
 };
 
 use crate::calls::Slot;
@@ -285,6 +285,7 @@ impl State {
             ending,
             result: Arc::new(ToolResult::error(text)),
             child: None,
+            spent: Spent::default(),
         }))
     }
 

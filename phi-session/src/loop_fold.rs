@@ -102,7 +102,7 @@ fn take(record: &mut LoopRecord, event: &Event) -> Result<(), IllegalSequence> {
     Ok(())
 }
 
-/// Returns what the event's tokens cost in US dollars, as far as the price of its model is known. A
+/// Returns what the event's tokens cost in US dollars, as far as prices are known. A
 /// compaction is billed like the newest request or, before the first one, like the first model.
 fn spent(record: &LoopRecord, event: &Event) -> f64 {
     let usage = match &event.kind {
@@ -112,6 +112,7 @@ fn spent(record: &LoopRecord, event: &Event) -> f64 {
             Message::Assistant(message) => &message.usage,
             Message::User(_) | Message::Extension(_) => return 0.0,
         },
+        EventKind::ToolEnded(ended) => return ended.spent.cost_usd.unwrap_or(0.0),
         _ => return 0.0,
     };
     let attempt = record.turns.last().and_then(|turn| turn.attempts.last());
@@ -270,6 +271,7 @@ fn end_call(
         ending: ended.ending,
         result: Arc::clone(&ended.result),
         child: ended.child.clone(),
+        spent: ended.spent,
         at: event.at,
     });
     if ended.ending == ToolEnding::Discarded {

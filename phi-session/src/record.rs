@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use phi_types::{
     Approval, ApprovalRequested, AssistantMessage, BranchScore, CompactionEnded, Configuration,
     Continuation, EffectClass, EffectId, ForkedFrom, InputFiltered, LimitKind, LoopId, LoopStarted,
-    LoopStuck, ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, StopCause,
+    LoopStuck, ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, Spent, StopCause,
     ToolCall, ToolEnding, ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
 };
 
@@ -166,7 +166,7 @@ pub struct LoopRecord {
     pub compactions: Vec<Compaction>,
     /// What it was warned of and told.
     pub notices: Vec<Notice>,
-    /// What all its attempts cost in US dollars, failed ones and compactions included, as far as
+    /// What all its attempts cost in US dollars, failed ones, compactions and sub-agents included, as far as
     /// prices are known.
     pub cost_usd: f64,
     /// The conversation after its newest event.
@@ -302,6 +302,8 @@ pub struct CallEnd {
     pub result: Arc<ToolResult>,
     /// The session of the sub-agent that did the work.
     pub child: Option<SessionId>,
+    /// What that sub-agent spent; it counts for the turn.
+    pub spent: Spent,
     /// When it ended.
     pub at: DateTime<Utc>,
 }

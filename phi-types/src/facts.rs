@@ -15,7 +15,7 @@ use crate::outcome::{LimitKind, Outcome};
 use crate::request::{ModelPatch, Options, Target};
 use crate::tokens::CountedTokens;
 use crate::tool::{EffectClass, ToolCall, ToolEnding, ToolResult, ToolSpec};
-use crate::usage::Usage;
+use crate::usage::{Spent, Usage};
 
 /// A session began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -354,6 +354,10 @@ pub struct ToolEnded {
     /// The session of the sub-agent that did the work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub child: Option<SessionId>,
+    /// What that sub-agent spent, as far as it was known when the call ended. It counts for the usage
+    /// and the cost of this loop.
+    #[serde(default, skip_serializing_if = "Spent::is_empty")]
+    pub spent: Spent,
 }
 
 /// The view is made smaller.

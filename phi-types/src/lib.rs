@@ -85,9 +85,9 @@ pub use sent::Sent;
 pub use stuck::LoopStuck;
 pub use tokens::{Calibration, CountedTokens, EstimatedTokens, TokenCounter};
 pub use tool::{
-    Arguments, EffectClass, InvalidArguments, ProgressSink, Tool, ToolCall, ToolContext,
+    Arguments, EffectClass, InvalidArguments, ProgressSink, Spawned, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,
 };
 pub use transcript::{IllegalEvent, OpenCall, Queued, Transcript};
 pub use transcript_check::{TranscriptChecker, TranscriptFault, check_transcript};
-pub use usage::{Price, Usage};
+pub use usage::{Price, Spent, Usage};

@@ -90,6 +90,12 @@ pub enum LimitKind {
     OutputTokens,
     /// The model's window was full before the answer was complete.
     ContextWindow,
+    /// Sub-agents that a tree of agents may spawn.
+    Agents,
+    /// Sub-agents that a tree of agents may run at once.
+    AgentsAtOnce,
+    /// How deep sub-agents may spawn sub-agents.
+    Depth,
 }
 
 impl LimitKind {
@@ -105,6 +111,9 @@ impl LimitKind {
             Self::IdenticalCalls => "identical calls in a row",
             Self::OutputTokens => "output tokens of one answer",
             Self::ContextWindow => "context window",
+            Self::Agents => "sub-agents",
+            Self::AgentsAtOnce => "sub-agents at once",
+            Self::Depth => "depth of sub-agents",
         }
     }
 }

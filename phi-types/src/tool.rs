@@ -4,11 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_core::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{EffectId, SessionId};
 use crate::json::RawJson;
 use crate::message::{Content, PartFacts};
+use crate::usage::Spent;
 
 /// What a model is told about a tool, and what a loop must know to run it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -265,6 +267,21 @@ impl ToolContext {
     pub fn progress(&self, progress: ToolProgress) {
         self.progress.report(&self.effect, progress);
     }
+
+    /// Names the sub-agent that does the work of the call, and what it has spent so far. It never
+    /// blocks; a later report replaces an earlier one, and the newest stands in the call's end.
+    pub fn spawned(&self, spawned: Spawned) {
+        self.progress.spawned(&self.effect, spawned);
+    }
+
+    /// Hands over what must still be done once the call is broken off by a cancel or a timeout; to be
+    /// called while the call is dropped.
+    ///
+    /// The loop polls it beside its own work, and does not end before it. Where the whole run was
+    /// dropped, as if its process had ended, it is dropped undone.
+    pub fn finish_later(&self, work: BoxFuture<'static, ()>) {
+        self.progress.finish_later(work);
+    }
 }
 
 impl fmt::Debug for ToolContext {
@@ -283,10 +300,30 @@ pub struct ToolProgress {
     pub text: String,
 }
 
-/// Where progress goes.
+/// The sub-agent that does the work of a call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spawned {
+    /// Its session.
+    pub session: SessionId,
+    /// What it has spent so far, with all that it spawned.
+    pub spent: Spent,
+}
+
+/// Where progress goes, and what else a running call tells its loop.
 pub trait ProgressSink: Send + Sync {
     /// Takes one report without blocking and with bounded memory.
     fn report(&self, effect: &EffectId, progress: ToolProgress);
+
+    /// Takes the name of a sub-agent and what it has spent so far, in place of what was reported
+    /// before. The default drops it.
+    fn spawned(&self, effect: &EffectId, spawned: Spawned) {
+        let _unread = (effect, spawned);
+    }
+
+    /// Takes over what a call that was broken off leaves to be done. The default drops it undone.
+    fn finish_later(&self, work: BoxFuture<'static, ()>) {
+        drop(work);
+    }
 }
 
 /// The sink that drops every report.

@@ -323,7 +323,8 @@ impl Transcript {
         &self.answers.sticky
     }
 
-    /// Returns the tokens of all attempts of this loop, failed ones and compactions included.
+    /// Returns the tokens of all attempts of this loop, failed ones, compactions and sub-agents
+    /// included.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
@@ -407,6 +408,7 @@ impl Transcript {
             Some(open) if open.result.is_none() => open.result = Some(Arc::clone(&ended.result)),
             Some(_) | None => return Err(IllegalEvent::NoSuchCall(ended.index)),
         }
+        self.add_usage(&ended.spent.usage);
         self.unanswered -= 1;
         if self.unanswered == 0 {
             let results = self.open.drain(..).filter_map(|open| {

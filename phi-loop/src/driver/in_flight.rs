@@ -8,11 +8,12 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::StreamExt;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use phi_types::{
-    Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, ToolProgress, ToolResult, Usage,
+    Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, Spawned, ToolProgress,
+    ToolResult, Usage,
 };
 use tokio::time::{Instant, Sleep};
 
@@ -56,6 +57,8 @@ pub(crate) struct InFlight {
     progress: Arc<Progress>,
     /// What hooks decide about progress, one report at a time.
     update: Option<(EffectId, BoxFuture<'static, News>)>,
+    /// What calls that were broken off have left to be done.
+    left: FuturesUnordered<BoxFuture<'static, ()>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -121,9 +124,9 @@ impl InFlight {
             Arc::clone(&self.progress),
         ));
         if let Some(cx) = cx
-            && let Poll::Ready(report) = work.as_mut().poll(cx)
+            && let Poll::Ready(mut report) = work.as_mut().poll(cx)
         {
-            self.progress.forget(&id);
+            report.child = self.progress.forget(&id);
             return Some(Input::ToolEnded(id, report));
         }
         let (abort, registration) = AbortHandle::new_pair();
@@ -177,7 +180,7 @@ impl InFlight {
     }
 
     /// Breaks an effect off; one that is not in flight any more is no matter.
-    pub(crate) fn abort(&mut self, effect: &EffectId) {
+    pub(crate) fn abort(&mut self, effect: &EffectId, cx: &mut Context<'_>) {
         if self.model.as_ref().is_some_and(|(id, _)| id == effect) {
             self.model = None;
         }
@@ -190,6 +193,7 @@ impl InFlight {
             if self.tool_aborts.is_empty() {
                 // Dropping what is left here stops the aborted calls before anybody is told.
                 self.tools = FuturesUnordered::new();
+                self.poll_left(cx);
             }
         }
     }
@@ -201,11 +205,15 @@ impl InFlight {
         }
         while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
             // An aborted call has nothing to say.
-            if let Ok((id, report)) = ended {
+            if let Ok((id, mut report)) = ended {
                 self.tool_aborts.remove(&id.seq);
-                self.forget_progress(&id);
+                report.child = self.forget_progress(&id);
                 return Poll::Ready(News::Input(Input::ToolEnded(id, report)));
             }
+            self.poll_left(cx);
+        }
+        if !self.left.is_empty() {
+            self.poll_left(cx);
         }
         if let Some((_, work)) = &mut self.compaction
             && let Poll::Ready(input) = work.as_mut().poll(cx)
@@ -221,6 +229,12 @@ impl InFlight {
 
     /// While hooks decide about one report, the newest one of each tool waits.
     fn poll_progress(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        // Sub-agents are no progress: nobody decides about them.
+        if !self.tool_aborts.is_empty()
+            && let Poll::Ready((id, spawned)) = self.progress.poll_spawned(cx)
+        {
+            return Poll::Ready(News::Input(Input::ToolSpawned(id, spawned)));
+        }
         if let Some((_, deciding)) = &mut self.update {
             let news = ready!(deciding.as_mut().poll(cx));
             self.update = None;
@@ -234,11 +248,11 @@ impl InFlight {
     }
 
     /// Nobody is shown what a call reported that has ended.
-    fn forget_progress(&mut self, id: &EffectId) {
-        self.progress.forget(id);
+    fn forget_progress(&mut self, id: &EffectId) -> Option<Spawned> {
         if self.update.as_ref().is_some_and(|(about, _)| about == id) {
             self.update = None;
         }
+        self.progress.forget(id)
     }
 
     /// Polls the model alone, the one thing that may speak thousands of times in a row.
@@ -257,6 +271,27 @@ impl InFlight {
             Some(error) => Input::ModelFailed(id, error),
             None => Input::ModelEnded(id),
         })
+    }
+
+    /// Takes what running calls have told of their sub-agents.
+    pub(crate) fn take_spawned(&self) -> impl Iterator<Item = Input> + use<> {
+        let spawned = self.progress.take_spawned().into_iter();
+        spawned.map(|(effect, spawned)| Input::ToolSpawned(effect, spawned))
+    }
+
+    /// Does what calls that were broken off have left to be done; `true` once nothing is left.
+    pub(crate) fn poll_left(&mut self, cx: &mut Context<'_>) -> bool {
+        let left = self.progress.take_left().into_iter();
+        // A panic while something is put right is no reason to stop the loop.
+        let contained = left.map(|work| AssertUnwindSafe(work).catch_unwind().map(drop).boxed());
+        self.left.extend(contained);
+        loop {
+            match self.left.poll_next_unpin(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) => return true,
+                Poll::Pending => return false,
+            }
+        }
     }
 
     /// A timer that is armed too early stays as it is and is armed anew when it fires: most
@@ -278,6 +313,13 @@ impl InFlight {
             timer.as_mut().reset(at);
         }
         Poll::Pending
+    }
+}
+
+/// A run that is dropped leaves everything as it is, as if its process had ended.
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.progress.close();
     }
 }
 

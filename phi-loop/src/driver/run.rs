@@ -245,6 +245,9 @@ impl Run {
             self.answer_all();
             if self.machine.outcome().is_some() {
                 self.inbox.refuse();
+                if !self.in_flight.poll_left(cx) {
+                    return Poll::Pending;
+                }
                 return Poll::Ready(None);
             }
             if let Some(update) = ready!(self.poll_input(cx)) {
@@ -273,7 +276,7 @@ impl Run {
                 }
                 self.outgoing.ready.push_back(Update::Live(live));
             }
-            Output::Abort(effect) => self.in_flight.abort(&effect),
+            Output::Abort(effect) => self.in_flight.abort(&effect, cx),
             // A tool may have blocked the thread for long: nothing starts after a cancel.
             Output::Effect(_) if self.inbox.cancel.take() => self.quietly(Input::Cancel),
             Output::Effect(effect) => self.begin(effect, cx),
@@ -417,6 +420,12 @@ impl Run {
     /// Feeds an input of the driver's own: the machine refuses one that came too late, stays as it
     /// was, and there is nobody to tell.
     fn quietly(&mut self, input: Input) {
+        // What breaks calls off comes after what these have told of their sub-agents.
+        if matches!(input, Input::Cancel | Input::Timeout) {
+            for told in self.in_flight.take_spawned() {
+                drop(self.input(told));
+            }
+        }
         drop(self.input(input));
     }
 

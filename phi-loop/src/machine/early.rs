@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Delta, EarlyStart, EffectClass, EffectId, EventKind, Point, ToolCall, ToolEnded, ToolEnding,
-    ToolExecution, ToolResult, ToolStarted,
+    Delta, EarlyStart, EffectClass, EffectId, EventKind, Point, Spent, ToolCall, ToolEnded,
+    ToolEnding, ToolExecution, ToolResult, ToolStarted,
 };
 
 use super::Machine;
@@ -99,7 +99,10 @@ impl Machine {
 
     /// Keeps how a call ended until the answer is there that asks for it. It does not survive a
     /// crash, after which the whole attempt is made again.
-    pub(crate) fn hold(&mut self, seq: u64, report: ToolReport) {
+    pub(crate) fn hold(&mut self, seq: u64, mut report: ToolReport) {
+        if let Some(child) = report.child.take() {
+            self.spawned.insert(seq, child);
+        }
         self.held.insert(seq, report);
     }
 
@@ -118,7 +121,8 @@ impl Machine {
                     started: Some(running.seq),
                     ending: report.ending,
                     result: report.result,
-                    child: report.child,
+                    child: None,
+                    spent: Spent::default(),
                 })
             }
             _ => None,

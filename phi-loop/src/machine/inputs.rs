@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     AnswerScope, Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind,
-    Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue, QueueId, StopCause,
-    StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress, ToolResult, Usage,
-    UserMessage,
+    Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue, QueueId, Spent,
+    StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress, ToolResult,
+    Usage, UserMessage,
 };
 
 use super::Machine;
@@ -179,6 +179,9 @@ impl Machine {
             Some(Slot::Running(running)) => Arc::clone(&running.call.id),
             _ => return Err(Rejected::NotOutstanding(effect.clone())),
         };
+        if let Some(child) = child {
+            self.spawned.insert(effect.seq, child);
+        }
         let started = Some(effect.seq);
         let result = without_empty_texts(result);
         let ended = ToolEnded {
@@ -187,7 +190,8 @@ impl Machine {
             started,
             ending,
             result,
-            child,
+            child: None,
+            spent: Spent::default(),
         };
         self.emit(now, EventKind::ToolEnded(ended));
         Ok(())
@@ -300,7 +304,7 @@ impl Machine {
         Ok(())
     }
 
-    fn running(&self, effect: &EffectId) -> Result<u32, Rejected> {
+    pub(super) fn running(&self, effect: &EffectId) -> Result<u32, Rejected> {
         let calls = self
             .state
             .calls()

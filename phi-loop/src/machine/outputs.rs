@@ -71,6 +71,7 @@ impl Machine {
     /// Writes one event down, folds it in and notes what it starts or breaks off.
     pub(super) fn emit(&mut self, now: DateTime<Utc>, kind: EventKind) {
         self.before_apply(&kind);
+        let kind = self.with_sub_agent(kind);
         let event = Event {
             session: self.state.session.clone(),
             loop_id: Some(self.state.loop_id.clone()),
@@ -91,6 +92,18 @@ impl Machine {
         }
         self.after_apply(&event);
         self.pending.events.push(event);
+    }
+
+    /// Names the sub-agent of a call in the call's end, whoever ended it.
+    fn with_sub_agent(&mut self, mut kind: EventKind) -> EventKind {
+        if !self.spawned.is_empty()
+            && let EventKind::ToolEnded(ended) = &mut kind
+            && let Some(spawned) = ended.started.and_then(|seq| self.spawned.remove(&seq))
+        {
+            ended.child = Some(spawned.session);
+            ended.spent = spawned.spent;
+        }
+        kind
     }
 
     fn before_apply(&mut self, kind: &EventKind) {

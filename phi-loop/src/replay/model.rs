@@ -8,6 +8,7 @@ use phi_types::{
     ToolEnding,
 };
 
+use super::sub_agent::spawned;
 use super::{Diverged, Replay, diverged, restored};
 use crate::decision::Verdict;
 use crate::io::{Effect, Input, Output, ToolReport};
@@ -98,7 +99,7 @@ impl Replay<'_> {
             let Some(seq) = started.filter(|_| known && next.at == event.at) else {
                 return;
             };
-            let (ending, child) = (ended.ending, ended.child.clone());
+            let (ending, child) = (ended.ending, spawned(ended));
             let result = Arc::clone(&ended.result);
             self.machine.hold(
                 seq,

@@ -75,6 +75,7 @@ impl State {
             EventKind::ToolEnded(ended) if ended.ending == ToolEnding::Discarded => {}
             EventKind::ToolEnded(ended) => {
                 self.set_slot(ended.index, Slot::Ended)?;
+                self.counts.cost_usd += ended.spent.cost_usd.unwrap_or(0.0);
             }
             EventKind::ApprovalRequested(asked) => {
                 let (call, question) = (Arc::clone(&asked.call), asked.question.clone());

@@ -23,6 +23,7 @@ mod a_repeated_call_is_stuck;
 mod a_resume_repeats_nothing_that_must_not;
 mod a_stop_keeps_its_reason;
 mod a_stop_waits_and_a_cancel_aborts;
+mod a_sub_agent_counts_for_its_parent;
 mod a_transcript_is_always_accepted;
 mod a_verdict_that_does_not_fit_is_refused;
 mod an_answer_may_hold_for_the_session;

@@ -219,6 +219,7 @@ impl Script {
             ending,
             result: Arc::new(ToolResult::text(text)),
             child: started.map(|_| SessionId::new("child").unwrap()),
+            spent: phi_types::Spent::default(),
         };
         self.event(n, EventKind::ToolEnded(ended));
     }
