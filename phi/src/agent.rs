@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Driver, Hooks};
+use phi_loop::{Budget, Driver, Hooks, Ledger};
 use phi_session::Store;
 use phi_types::{Configuration, Options, Price, Provider, SessionId, Surface, Target, Tool};
 
+use crate::approver::Approver;
 use crate::error::SessionError;
 use crate::open::Session;
+use crate::sub_agent::SubAgent;
 
 /// Everything that sessions have at hand: models, tools, policy, and where their logs are kept.
 ///
@@ -16,13 +18,22 @@ use crate::open::Session;
 pub struct Agent {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) configuration: Configuration,
-    pub(crate) store: Option<Arc<dyn Store>>,
+    pub(crate) inherited: Inherited,
     providers: Vec<Arc<dyn Provider>>,
     models: Vec<Target>,
     system: Arc<str>,
     options: Arc<Options>,
     tools: Vec<Arc<dyn Tool>>,
+    sub_agents: Vec<SubAgent>,
+}
+
+/// What a sub-agent has of its parent.
+#[derive(Clone)]
+pub(crate) struct Inherited {
+    pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) hooks: Arc<dyn Hooks>,
+    pub(crate) ledger: Option<Ledger>,
+    pub(crate) approver: Option<Arc<dyn Approver>>,
 }
 
 impl Agent {
@@ -32,13 +43,18 @@ impl Agent {
         Self {
             name: None,
             configuration: Configuration::default(),
-            store: None,
+            inherited: Inherited {
+                store: None,
+                hooks: Arc::new(()),
+                ledger: None,
+                approver: None,
+            },
             models: vec![Target::new(provider.identity(), model)],
             providers: vec![provider],
             system: Arc::from(""),
             options: Arc::default(),
             tools: Vec::new(),
-            hooks: Arc::new(()),
+            sub_agents: Vec::new(),
         }
     }
 
@@ -106,10 +122,33 @@ impl Agent {
         self
     }
 
-    /// Replaces the hooks.
+    /// Adds an agent that this one may call as a tool. The model sees it after the tools.
+    #[must_use]
+    pub fn sub_agent(mut self, sub_agent: SubAgent) -> Self {
+        self.sub_agents.push(sub_agent);
+        self
+    }
+
+    /// Replaces the hooks. Sub-agents have them too.
     #[must_use]
     pub fn hooks(mut self, hooks: impl Hooks + 'static) -> Self {
-        self.hooks = Arc::new(hooks);
+        self.inherited.hooks = Arc::new(hooks);
+        self
+    }
+
+    /// Keeps the agent and its sub-agents, in all their sessions, inside one budget. Without a ledger
+    /// each session has one of its own, with [`phi_loop::Budget::default`] for its sub-agents.
+    #[must_use]
+    pub fn ledger(mut self, ledger: Ledger) -> Self {
+        self.inherited.ledger = Some(ledger);
+        self
+    }
+
+    /// Sets who answers when a hook has a sub-agent ask whether a call may run. Without one, such a
+    /// call is denied. The agent's own questions come out of its [`crate::Run`].
+    #[must_use]
+    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.inherited.approver = Some(approver);
         self
     }
 
@@ -123,7 +162,7 @@ impl Agent {
     /// Keeps the logs of its sessions in a store. Without one, sessions end with their values.
     #[must_use]
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
+        self.inherited.store = Some(store);
         self
     }
 
@@ -143,16 +182,29 @@ impl Agent {
     pub(crate) fn surface(&self) -> Surface {
         Surface {
             system: Arc::clone(&self.system),
-            tools: self.tools.iter().map(|tool| tool.spec().clone()).collect(),
+            // The driver knows them best, sub-agents included, and puts them in.
+            tools: Arc::from([]),
             models: self.models.iter().cloned().collect(),
             options: Arc::clone(&self.options),
         }
     }
 
     pub(crate) fn driver(&self) -> Driver {
+        let mut tools = self.tools.clone();
+        if !self.sub_agents.is_empty() {
+            let ledger = self.inherited.ledger.clone();
+            let ledger = ledger.unwrap_or_else(|| Ledger::new(Budget::default()));
+            let below = self.sub_agents.iter();
+            tools.extend(below.map(|it| it.below(&self.inherited, &ledger)));
+        }
         Driver::with_providers(self.providers.clone())
-            .tools(self.tools.clone())
-            .hooks(Arc::clone(&self.hooks))
+            .tools(tools)
+            .hooks(Arc::clone(&self.inherited.hooks))
+    }
+
+    /// Says whether a price of its models is known.
+    pub(crate) fn has_price(&self) -> bool {
+        self.models.iter().any(|model| model.price.is_some())
     }
 }
 

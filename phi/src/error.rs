@@ -22,6 +22,15 @@ pub enum SessionError {
         /// The loop.
         loop_id: LoopId,
     },
+    /// The session of a sub-agent was not spawned by the call that wants to go on with it.
+    #[error(
+        "go on with session `{session}`: another call than this one has spawned it, or none; move \
+         it out of the way"
+    )]
+    NotSpawned {
+        /// The session.
+        session: SessionId,
+    },
     /// The loop did not take the prompt.
     #[error("start the loop: {0}")]
     Rejected(#[from] Rejected),

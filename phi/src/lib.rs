@@ -23,6 +23,7 @@
 //! features `provider` (`http`, `anthropic`, `openai-chat`) and `tools` (`tools`).
 
 mod agent;
+mod approver;
 mod clock;
 mod error;
 mod fork;
@@ -34,8 +35,12 @@ mod output;
 mod readme;
 mod replay;
 mod run;
+mod shown;
+mod spawned;
+mod sub_agent;
 
 pub use agent::Agent;
+pub use approver::{Approver, Question};
 pub use error::SessionError;
 pub use fork::fork;
 pub use open::Session;
@@ -63,3 +68,4 @@ pub use phi_tools as tools;
 pub use phi_types as types;
 pub use replay::{LoopDiverged, replay};
 pub use run::Run;
+pub use sub_agent::SubAgent;

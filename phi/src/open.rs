@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Driver, Hooks, Input, Machine, Output, Start};
-use phi_session::{SessionRecorder, SessionWriter, load};
+use phi_loop::{Driver, Finished, Hooks, Input, Machine, Output, Start};
+use phi_session::{LoopRecord, SessionRecorder, SessionWriter, load};
 use phi_types::{
-    Continuation, Event, FORMAT, LoopId, SessionId, SessionStarted, Surface, Transcript,
-    UserMessage,
+    Continuation, EffectId, Event, FORMAT, LoopId, Outcome, SessionId, SessionStarted, SpawnedBy,
+    Surface, Transcript, UserMessage,
 };
 
 use crate::agent::Agent;
+use crate::approver::Question;
 use crate::clock::now;
 use crate::error::SessionError;
 use crate::log::{Log, NewestLoop};
@@ -37,14 +38,45 @@ pub struct Session {
 
 impl Session {
     pub(crate) async fn open(agent: &Agent, id: SessionId) -> Result<Self, SessionError> {
-        let Some(store) = &agent.store else {
+        let (session, _) = Self::recorded(agent, id, None).await?;
+        Ok(session)
+    }
+
+    /// Opens the session that a call has spawned, or finds what became of it before.
+    pub(crate) async fn spawned(
+        agent: &Agent,
+        id: SessionId,
+        by: &SpawnedBy,
+    ) -> Result<(Self, Newest), SessionError> {
+        let (session, recorder) = Self::recorded(agent, id, Some(by)).await?;
+        let record = recorder.session();
+        if agent.inherited.store.is_some() && record.spawned_by.as_ref() != Some(by) {
+            let session = session.id;
+            return Err(SessionError::NotSpawned { session });
+        }
+        let newest = match (record.newest_loop(), &session.unfinished) {
+            (Some(open), Some(loop_id)) => Newest::Open(loop_id.clone(), questions(record, open)),
+            // One without a prompt was begun and never told what to do.
+            (Some(ended), None) if !ended.transcript.history().is_empty() => Newest::ended(ended),
+            (Some(_) | None, _) => Newest::None,
+        };
+        Ok((session, newest))
+    }
+
+    async fn recorded(
+        agent: &Agent,
+        id: SessionId,
+        spawned_by: Option<&SpawnedBy>,
+    ) -> Result<(Self, SessionRecorder), SessionError> {
+        let Some(store) = &agent.inherited.store else {
             let log = Log::Ephemeral(Arc::new(NewestLoop::default()));
-            return Ok(Self::new(agent, &SessionRecorder::new(id), log));
+            let recorder = SessionRecorder::new(id);
+            return Ok((Self::new(agent, &recorder, log), recorder));
         };
         let started = SessionStarted {
             format: FORMAT,
             agent: agent.name.clone(),
-            spawned_by: None,
+            spawned_by: spawned_by.cloned(),
             forked_from: None,
         };
         let writer = store.open_or_create(&id, started, now()).await?;
@@ -52,7 +84,7 @@ impl Session {
         let log = Log::Stored(Arc::clone(store), writer);
         let mut session = Self::new(agent, &recorder, log);
         session.end_unprompted_loop().await?;
-        Ok(session)
+        Ok((session, recorder))
     }
 
     fn new(agent: &Agent, recorder: &SessionRecorder, log: Log) -> Self {
@@ -104,7 +136,10 @@ impl Session {
 
     /// Returns the hooks of the agent and what it shows models.
     pub(crate) fn policy(&self) -> (Arc<dyn Hooks>, Surface) {
-        (Arc::clone(&self.agent.hooks), self.agent.surface())
+        (
+            Arc::clone(&self.agent.inherited.hooks),
+            self.agent.surface(),
+        )
     }
 
     /// Starts a loop on the conversation as it is, without a prompt: after a failure or a limit.
@@ -251,6 +286,47 @@ impl Session {
         self.ended(loop_id, machine.transcript());
         Ok(())
     }
+}
+
+/// What became of the session of a sub-agent before it was opened.
+pub(crate) enum Newest {
+    /// It has done nothing yet.
+    None,
+    /// Its loop has ended.
+    Ended(Box<Finished>),
+    /// Its loop was cut off, with these questions open.
+    Open(LoopId, Vec<Question>),
+}
+
+impl Newest {
+    fn ended(record: &LoopRecord) -> Self {
+        let aborted = || Outcome::Aborted {
+            reason: "its process ended".to_owned(),
+        };
+        Self::Ended(Box::new(Finished {
+            loop_id: record.id.clone(),
+            outcome: record.outcome.clone().unwrap_or_else(aborted),
+            transcript: record.transcript.clone(),
+            undelivered: Vec::new(),
+            usage: record.usage(),
+            cost_usd: record.cost_usd,
+        }))
+    }
+}
+
+/// Collects the questions of a loop that nobody has answered.
+fn questions(session: &phi_session::Session, record: &LoopRecord) -> Vec<Question> {
+    let newest = record.turns.last().map(|turn| turn.calls.iter());
+    let open = newest.into_iter().flatten().filter(|it| it.end.is_none());
+    let asked = open.filter_map(|call| {
+        let asked = call.approvals.last().filter(|it| it.answer.is_none())?;
+        let effect = EffectId {
+            loop_id: record.id.clone(),
+            seq: asked.seq,
+        };
+        Some(Question::new(&session.id, effect, &asked.requested))
+    });
+    asked.collect()
 }
 
 impl std::fmt::Debug for Session {
