@@ -19,6 +19,12 @@ pub(crate) fn event(kind: &EventKind, calls: &[String]) -> Option<String> {
         EventKind::LimitWarning(warning) => {
             format!("warning: a limit is near ({})", warning.limit.as_str())
         }
+        EventKind::LimitReached(reached) => {
+            format!(
+                "warning: a shared limit is reached ({})",
+                reached.limit.as_str()
+            )
+        }
         EventKind::LoopStuck(stuck) if stuck.period > 1 => format!(
             "warning: the model went {} times round a circle that ends with `{}`",
             stuck.times, stuck.tool

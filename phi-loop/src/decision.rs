@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use phi_types::{
-    History, ModelPatch, Point, Queue, QueueId, RawJson, Request, ToolCall, TurnTrigger,
+    History, LimitKind, ModelPatch, Point, Queue, QueueId, RawJson, Request, ToolCall, TurnTrigger,
     UserMessage,
 };
 
@@ -114,6 +114,12 @@ pub enum Verdict {
     Deny {
         /// Why, for the model or the caller to read.
         reason: String,
+    },
+    /// A limit that the loop shares with others leaves no room for this call: nothing new starts, and
+    /// the loop ends, after a grace turn where the configuration says so.
+    Limit {
+        /// Which.
+        limit: LimitKind,
     },
     /// A hook failed; gates fail closed: like [`Verdict::Deny`], but where that would reject the loop
     /// it fails.

@@ -42,11 +42,11 @@ impl State {
                     _ => digest_of(0, started.call.as_ref()),
                 }
             }
+            EventKind::LimitWarning(warning) if warning.scope.is_loop() => 0,
             EventKind::TurnStarted(_)
             | EventKind::TurnEnded(_)
             | EventKind::CacheBroken(_)
             | EventKind::ModelStarted(_)
-            | EventKind::LimitWarning(_)
             | EventKind::LoopStuck(_)
             | EventKind::LoopEnded(_) => 0,
             kind => digest_of(0, kind),

@@ -1,5 +1,6 @@
 //! The async driver: it does what the machine asks, and nothing of its own accord.
 
+mod books;
 mod compaction;
 mod contained;
 mod counter;
@@ -12,6 +13,7 @@ mod parts;
 mod progress;
 mod run;
 mod several;
+mod spending;
 mod work;
 
 pub use compaction::{

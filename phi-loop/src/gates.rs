@@ -141,7 +141,10 @@ impl State {
                 }))
             }
             Verdict::Deny { reason } | Verdict::Fail { reason } => denied(&reason),
-            Verdict::Patch(_) | Verdict::Warn { .. } | Verdict::Continue(_) => return None,
+            Verdict::Patch(_)
+            | Verdict::Warn { .. }
+            | Verdict::Continue(_)
+            | Verdict::Limit { .. } => return None,
         })
     }
 }

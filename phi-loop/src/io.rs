@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use phi_types::{
     AnswerScope, Approval, CallHash, CompactionBlock, CountedTokens, Delta, EffectId, Event,
-    History, Live, LoopId, ProviderError, PrunedResult, QueueId, RawJson, Request, SessionId,
-    Spawned, Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding, ToolProgress,
-    ToolResult, Usage, UserMessage,
+    History, LimitKind, Live, LoopId, ProviderError, PrunedResult, QueueId, RawJson, Request,
+    SessionId, Spawned, Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding,
+    ToolProgress, ToolResult, Usage, UserMessage,
 };
 
 use crate::counting::Counting;
@@ -43,6 +43,8 @@ pub enum Input {
     CompactionFailed(EffectId, String, Usage),
     /// A hook decided.
     Decided(DecisionId, Verdict),
+    /// Of a limit that the loop shares with others, four fifths are used.
+    LimitNear(LimitKind),
     /// What the model is shown changes from its next call on.
     SurfaceChanged(SurfaceChanged),
     /// The time of [`crate::Machine::next_timeout`] has come.

@@ -10,6 +10,9 @@ impl State {
         if self.counts.stuck {
             return Some(LimitKind::IdenticalCalls);
         }
+        if self.counts.shared.reached.is_some() {
+            return self.counts.shared.reached;
+        }
         self.shares()
             .find(|(_, used, limit)| used >= limit)
             .map(|(kind, ..)| kind)
@@ -26,6 +29,9 @@ impl State {
 
     /// Says whether no further tool call may start.
     pub(crate) fn tool_calls_used_up(&self) -> bool {
+        if self.counts.shared.reached.is_some() {
+            return true;
+        }
         self.configuration
             .limits
             .tool_calls

@@ -21,6 +21,7 @@ mod early;
 mod inputs;
 mod model;
 mod outputs;
+mod shared_limits;
 
 pub(crate) use inputs::check_message;
 
@@ -244,6 +245,7 @@ impl Machine {
             }
             Input::Decided(id, verdict) => self.on_decided(now, id, verdict)?,
             Input::SurfaceChanged(changed) => self.on_surface(now, changed)?,
+            Input::LimitNear(limit) => self.on_limit_near(now, limit)?,
             Input::Timeout => self.on_timeout(now),
             Input::Stop(reason) => self.on_stop(now, StopCause::Stop { reason })?,
             Input::Cancel => self.on_stop(now, StopCause::Cancel {})?,

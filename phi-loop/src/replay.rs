@@ -181,6 +181,7 @@ impl<'a> Replay<'a> {
                 }
             }
             EventKind::ModelStarted(started) => self.model_decided(started),
+            EventKind::LimitReached(reached) => self.limit_reached(event, reached)?,
             EventKind::TurnEnded(_) => match self.asked_at(Point::BeforeModel) {
                 Some(id) => Input::Decided(id, self.refusal()),
                 None => Input::Timeout,
@@ -206,6 +207,9 @@ impl<'a> Replay<'a> {
                     Queue::Steering => Input::Steer(id, message),
                     Queue::FollowUp => Input::FollowUp(id, message),
                 }
+            }
+            EventKind::LimitWarning(warning) if !warning.scope.is_loop() => {
+                Input::LimitNear(warning.limit)
             }
             EventKind::SurfaceChanged(changed) => Input::SurfaceChanged(changed.as_ref().clone()),
             EventKind::ApprovalResolved(resolved) => {

@@ -115,6 +115,8 @@ pub(crate) struct Counts {
     pub(crate) tool_calls: u32,
     pub(crate) cost_usd: f64,
     pub(crate) warned: Vec<LimitKind>,
+    /// What is known of the limits of the tree of agents.
+    pub(crate) shared: Shared,
     /// The limit that allowed one last turn.
     pub(crate) grace: Option<LimitKind>,
     pub(crate) repeats: Repeats,
@@ -127,6 +129,14 @@ pub(crate) struct Counts {
     pub(crate) offered: Option<Vec<Arc<str>>>,
     /// Compactions in a row that did not help.
     pub(crate) compactions_failed: u32,
+}
+
+/// What a loop was told of limits that it shares.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Shared {
+    pub(crate) warned: Vec<LimitKind>,
+    /// The limit that forbids another call.
+    pub(crate) reached: Option<LimitKind>,
 }
 
 /// What is known of time.

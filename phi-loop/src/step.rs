@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Arguments, CacheBroken, EventKind, LimitKind, LimitWarning, LoopEnded, LoopError, LoopStuck,
-    Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, Spent, StopCause,
-    StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger,
-    Usage, UserMessage, digest_of,
+    Arguments, CacheBroken, EventKind, LimitKind, LimitScope, LimitWarning, LoopEnded, LoopError,
+    LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, Spent,
+    StopCause, StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded,
+    TurnTrigger, Usage, UserMessage, digest_of,
 };
 
 use crate::calls::Slot;
@@ -86,6 +86,13 @@ impl State {
         if let Some(limit) = self.counts.grace {
             return end(Outcome::LimitReached { limit });
         }
+        if let (Some(limit), Answer::None) = (self.counts.shared.reached, answer) {
+            // A turn that was cut short leaves nothing to wrap up where it was the first.
+            if self.configuration.grace_turn && self.counts.turns > 1 {
+                return self.begin_turn(TurnTrigger::Grace, asked);
+            }
+            return end(Outcome::LimitReached { limit });
+        }
         let queue = self.transcript.queue();
         if let (Some(cause), true) = (&self.stop, trigger.is_some() || !queue.is_empty()) {
             return end(stopped(cause));
@@ -111,7 +118,8 @@ impl State {
             return end(Outcome::LimitReached { limit });
         }
         if let Some(limit) = self.limit_near() {
-            return Step::Emit(EventKind::LimitWarning(LimitWarning { limit }));
+            let scope = LimitScope::Loop;
+            return Step::Emit(EventKind::LimitWarning(LimitWarning { limit, scope }));
         }
         match (waiting, trigger) {
             (Some(queued), _) => self.delivered(queued),
@@ -251,8 +259,12 @@ impl State {
             return self.answered(index, call, None, ToolEnding::Invalid, &self.unknown(call));
         }
         if self.tool_calls_used_up() {
-            let why = "The call did not run: the limit of tool calls is reached.";
-            return self.answered(index, call, None, ToolEnding::Skipped, why);
+            let limit = self.counts.shared.reached.unwrap_or(LimitKind::ToolCalls);
+            let why = format!(
+                "The call did not run: the limit of {} is reached.",
+                limit.as_str()
+            );
+            return self.answered(index, call, None, ToolEnding::Skipped, &why);
         }
         if !calls.has_room_for(index, asked.tools.len(), self.configuration.tools.execution) {
             return Step::Wait;

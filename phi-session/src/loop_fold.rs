@@ -62,6 +62,9 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
         EventKind::LimitWarning(warning) => {
             notice(record, event, NoticeKind::Limit(warning.limit));
         }
+        EventKind::LimitReached(reached) => {
+            notice(record, event, NoticeKind::LimitReached(reached.limit));
+        }
         EventKind::LoopStuck(stuck) => notice(record, event, NoticeKind::Stuck(stuck.clone())),
         EventKind::Recovered(_) => notice(record, event, NoticeKind::Restart),
         EventKind::InputFiltered(filtered) => {

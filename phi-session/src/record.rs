@@ -348,6 +348,8 @@ pub enum NoticeKind {
     Stop(StopCause),
     /// A limit was near.
     Limit(LimitKind),
+    /// A limit that it shares with others was reached.
+    LimitReached(LimitKind),
     /// The model repeated one call.
     Stuck(LoopStuck),
     /// It went on after its process had ended.

@@ -14,6 +14,7 @@ use crate::facts::{
 };
 use crate::id::{LoopId, SessionId};
 use crate::json::{RawJson, deserialize_tagged};
+use crate::limits::LimitReached;
 use crate::queue::{InputFiltered, MessageQueued};
 use crate::stuck::LoopStuck;
 
@@ -65,6 +66,8 @@ pub enum EventKind {
     SurfaceChanged(Arc<SurfaceChanged>),
     /// A limit is near.
     LimitWarning(LimitWarning),
+    /// A limit that the loop shares with others is reached.
+    LimitReached(LimitReached),
     /// The model goes round in circles.
     LoopStuck(LoopStuck),
     /// A turn began.
@@ -113,6 +116,7 @@ deserialize_tagged!(EventKind, "type" {
     "stop_requested" => StopRequested,
     "surface_changed" => SurfaceChanged,
     "limit_warning" => LimitWarning,
+    "limit_reached" => LimitReached,
     "loop_stuck" => LoopStuck,
     "turn_started" => TurnStarted,
     "turn_ended" => TurnEnded,

@@ -10,6 +10,7 @@ use crate::early::EarlyStart;
 use crate::error::ProviderError;
 use crate::id::{EffectId, LoopId, QueueId, SessionId};
 use crate::json::RawJson;
+use crate::limits::LimitScope;
 use crate::message::{Message, UserMessage};
 use crate::outcome::{LimitKind, Outcome};
 use crate::request::{ModelPatch, Options, Target};
@@ -198,6 +199,9 @@ pub struct SurfaceChanged {
 pub struct LimitWarning {
     /// Which.
     pub limit: LimitKind,
+    /// Whose.
+    #[serde(default, skip_serializing_if = "LimitScope::is_loop")]
+    pub scope: LimitScope,
 }
 
 /// A turn began.

@@ -30,6 +30,7 @@ mod id;
 mod image;
 mod journal;
 mod json;
+mod limits;
 mod live;
 mod message;
 mod outcome;
@@ -70,6 +71,7 @@ pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
 pub use image::ImageSize;
 pub use journal::Journal;
 pub use json::RawJson;
+pub use limits::{LimitReached, LimitScope};
 pub use live::{Increment, Live};
 pub use message::{
     AssistantMessage, AssistantPart, Content, ExtensionMessage, ImageSource, Message, OpaquePart,

@@ -22,9 +22,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ])
     .tool(ScriptedTool::returning("look", "blue"));
 
-    // The writer may ask ten times in all.
+    // Whatever both do, together they make at most ten tool calls.
     let ledger = Ledger::new(Budget {
-        agents: Some(10),
+        tool_calls: Some(10),
         ..Budget::default()
     });
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());

@@ -191,15 +191,19 @@ impl Agent {
 
     pub(crate) fn driver(&self) -> Driver {
         let mut tools = self.tools.clone();
-        if !self.sub_agents.is_empty() {
-            let ledger = self.inherited.ledger.clone();
-            let ledger = ledger.unwrap_or_else(|| Ledger::new(Budget::default()));
+        let own = || (!self.sub_agents.is_empty()).then(|| Ledger::new(Budget::default()));
+        let ledger = self.inherited.ledger.clone().or_else(own);
+        if let Some(ledger) = &ledger {
             let below = self.sub_agents.iter();
-            tools.extend(below.map(|it| it.below(&self.inherited, &ledger)));
+            tools.extend(below.map(|it| it.below(&self.inherited, ledger)));
         }
-        Driver::with_providers(self.providers.clone())
+        let driver = Driver::with_providers(self.providers.clone())
             .tools(tools)
-            .hooks(Arc::clone(&self.inherited.hooks))
+            .hooks(Arc::clone(&self.inherited.hooks));
+        match ledger {
+            Some(ledger) => driver.ledger(ledger),
+            None => driver,
+        }
     }
 
     /// Says whether a price of its models is known.

@@ -37,6 +37,7 @@ mod replay;
 mod run;
 mod shown;
 mod spawned;
+mod spending;
 mod sub_agent;
 
 pub use agent::Agent;
@@ -68,4 +69,5 @@ pub use phi_tools as tools;
 pub use phi_types as types;
 pub use replay::{LoopDiverged, replay};
 pub use run::Run;
+pub use spending::spending;
 pub use sub_agent::SubAgent;

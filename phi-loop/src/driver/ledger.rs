@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use phi_types::{LimitKind, Price, Usage};
+use phi_types::{LimitKind, Point, Price, Usage};
 
 /// What a whole tree of agents may spend together. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -183,7 +183,8 @@ impl Ledger {
         self.reservation(amounts)
     }
 
-    /// Counts what was spent without a reservation, as before a crash.
+    /// Counts what was spent without a reservation: before a crash, for one, as
+    /// [`Spending::of_logs`] reads it.
     pub fn charge(&self, used: &Spending) {
         lock(&self.books).spent.add(&used.into());
     }
@@ -221,6 +222,16 @@ impl Ledger {
             depth: self.depth + 1,
         };
         Ok(Place { ledger })
+    }
+
+    /// Returns the points at which room is reserved: where nothing is limited, nobody is asked.
+    pub(crate) fn points(&self) -> impl Iterator<Item = Point> + use<> {
+        let budget = self.budget();
+        let models = budget.tokens.is_some() || budget.cost_usd.is_some();
+        let tools = budget.tool_calls.is_some();
+        let points = [(models, Point::BeforeModel), (tools, Point::BeforeTool)];
+        let claimed = points.into_iter().filter(|(is_claimed, _)| *is_claimed);
+        claimed.map(|(_, point)| point)
     }
 
     fn reservation(&self, amounts: Amounts) -> Reservation {

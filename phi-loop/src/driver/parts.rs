@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::driver::compaction::Compactor;
 use crate::driver::counter::CachedCounter;
 use crate::driver::hooks::Hooks;
+use crate::driver::ledger::Ledger;
 use crate::driver::run::Run;
 use crate::io::{Input, Rejected};
 use crate::machine::{Machine, Start};
@@ -20,6 +21,7 @@ use crate::retry::later;
 /// Runs loops with what it has at hand. A clone shares everything.
 #[derive(Clone)]
 pub struct Driver {
+    // Wide: what loops have at hand, each thing for itself.
     pub(crate) providers: Arc<[Arc<dyn Provider>]>,
     pub(crate) tools: Arc<[Arc<dyn Tool>]>,
     /// What the tools are: one list for all loops, so that they share it.
@@ -28,6 +30,7 @@ pub struct Driver {
     /// `None` keeps nothing and costs nothing.
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) compactor: Option<Arc<dyn Compactor>>,
+    pub(crate) ledger: Option<Ledger>,
     pub(crate) counter: Option<Arc<dyn TokenCounter>>,
     pub(crate) hook_timeout: Duration,
     now: Option<DateTime<Utc>>,
@@ -50,6 +53,7 @@ impl Driver {
             hooks: Arc::new(()),
             journal: None,
             compactor: None,
+            ledger: None,
             counter: None,
             hook_timeout: Duration::from_secs(300),
             now: None,
@@ -102,6 +106,16 @@ impl Driver {
     pub fn counter(self, counter: Arc<dyn TokenCounter>) -> Self {
         Self {
             counter: Some(Arc::new(CachedCounter::new(counter))),
+            ..self
+        }
+    }
+
+    /// Sets the ledger in which its loops reserve and settle what they spend, together with all others
+    /// that have a clone of it.
+    #[must_use]
+    pub fn ledger(self, ledger: Ledger) -> Self {
+        Self {
+            ledger: Some(ledger),
             ..self
         }
     }
@@ -167,6 +181,12 @@ impl Driver {
     fn start(&self, mut start: Start, first: Input) -> Result<Run, Rejected> {
         start.surface.tools = self.specs();
         start.configuration.points = self.points();
+        if let Some(ledger) = &self.ledger {
+            let points = &mut start.configuration.points;
+            points.extend(ledger.points());
+            points.sort_unstable();
+            points.dedup();
+        }
         start.configuration.compaction = self.compactor.is_some();
         start.configuration.exact_count = self.counter.is_some();
         let mut run = Run::new(self.clone(), Machine::new(start));

@@ -15,6 +15,8 @@ use phi_types::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use crate::decision::Verdict;
+use crate::driver::books::Books;
 use crate::driver::handle::{COMMANDS_MAX, CancelFlag, Command, Handle};
 use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::in_flight::{InFlight, News};
@@ -76,6 +78,8 @@ pub struct Run {
     /// The points that the hooks claim.
     points: Vec<Point>,
     in_flight: InFlight,
+    /// What is reserved in the ledger; `None` without one.
+    books: Option<Box<Books>>,
     outgoing: Outgoing,
     inbox: Inbox,
     failed: Option<JournalError>,
@@ -114,6 +118,8 @@ impl Run {
     }
 
     pub(crate) fn with_clock(driver: Driver, machine: Machine, clock: Clock) -> Self {
+        let books = driver.ledger.clone();
+        let books = books.map(|ledger| Box::new(Books::new(ledger)));
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         Self {
             points: driver.hooks.points(),
@@ -125,6 +131,7 @@ impl Run {
                 deltas_in_a_row: 0,
             },
             in_flight: InFlight::default(),
+            books,
             outgoing: Outgoing::default(),
             inbox: Inbox {
                 commands,
@@ -285,6 +292,7 @@ impl Run {
 
     fn committed(&mut self, events: Vec<Event>, written: Result<(), JournalError>) {
         if let Err(error) = written {
+            self.books = None;
             self.in_flight = InFlight::default();
             self.outgoing.observations.clear();
             self.outgoing.answers.clear();
@@ -294,6 +302,9 @@ impl Run {
         }
         self.outgoing.ready.reserve(events.len());
         for event in events {
+            if let Some(books) = &mut self.books {
+                books.follow(&event, self.machine.transcript());
+            }
             if !self.points.is_empty() {
                 let observation = Observation::of(&event.kind, &self.points);
                 self.outgoing.observations.extend(observation);
@@ -330,9 +341,22 @@ impl Run {
                 let cx = (!observed).then_some(cx);
                 self.in_flight.run_tool(&self.driver, session, run, cx)
             }
-            Effect::Compact(compact) => self.in_flight.compact(&self.driver, compact),
+            Effect::Compact(compact) => {
+                let books = self.books.as_mut();
+                match books.map_or(Ok(()), |books| books.reserve_compaction(&compact)) {
+                    Ok(()) => self.in_flight.compact(&self.driver, compact),
+                    Err(limit) => {
+                        let why = format!("the limit of {} is reached", limit.as_str());
+                        Some(Input::CompactionFailed(compact.id, why, Usage::default()))
+                    }
+                }
+            }
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
             Effect::AskApproval(_) => None,
+            // Only the ledger has claimed it.
+            Effect::Decide(id, subject) if !self.points.contains(&subject.point()) => {
+                Some(Input::Decided(id, Verdict::Proceed))
+            }
             Effect::Decide(id, subject) => {
                 let context = self.context();
                 self.in_flight.decide(&self.driver, context, id, subject);
@@ -426,7 +450,13 @@ impl Run {
                 drop(self.input(told));
             }
         }
-        drop(self.input(input));
+        match (input, &mut self.books) {
+            (Input::Decided(id, verdict), Some(books)) => {
+                self.pace.now = self.pace.clock.now();
+                books.decided(&mut self.machine, self.pace.now, (id, verdict));
+            }
+            (input, _) => drop(self.input(input)),
+        }
     }
 
     fn answer_all(&mut self) {

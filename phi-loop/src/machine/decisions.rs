@@ -13,7 +13,7 @@ use super::{Asking, Machine};
 use crate::calls::Slot;
 use crate::decision::{DecisionId, Incoming, InputSource, NextTurn, Subject, Verdict};
 use crate::io::{Effect, Rejected};
-use crate::state::{Calling, Phase};
+use crate::state::{Calling, Phase, State};
 use crate::step::Opening;
 
 impl Machine {
@@ -203,6 +203,11 @@ impl Machine {
         let (Some(place), Some(call)) = (place, pending) else {
             return Err(Rejected::NotAsked(id));
         };
+        if let Verdict::Limit { limit } = verdict {
+            self.deciding.tools.swap_remove(place);
+            self.emit(now, State::reached(limit, Some(id.index)));
+            return Ok(());
+        }
         let Some(step) = self.state.decided_tool(id.index, &call, verdict) else {
             return Err(ill_shaped(
                 "a tool call is let run, rewritten, asked about or denied",
@@ -291,6 +296,7 @@ impl Machine {
             Verdict::Fail { reason } => failed(&reason),
             Verdict::Deny { .. }
             | Verdict::Continue(_)
+            | Verdict::Limit { .. }
             | Verdict::Warn { .. }
             | Verdict::Patch(_)
             | Verdict::Rewrite(_)
@@ -326,6 +332,11 @@ impl Machine {
                 self.emit(now, started);
                 return Ok(());
             }
+            Verdict::Limit { limit } => {
+                self.deciding.step = None;
+                self.emit(now, State::reached(limit, None));
+                return Ok(());
+            }
             Verdict::Deny { reason } => rejected(&reason),
             Verdict::Fail { reason } => failed(&reason),
             Verdict::Rewrite(_)
@@ -353,6 +364,7 @@ impl Machine {
             | Verdict::Rewrite(_)
             | Verdict::Ask { .. }
             | Verdict::Warn { .. }
+            | Verdict::Limit { .. }
             | Verdict::Continue(_) => {
                 return Err(ill_shaped("a compaction goes on or is left out"));
             }
@@ -379,7 +391,11 @@ fn filtered(verdict: Verdict) -> Result<FilterVerdict, Rejected> {
         Verdict::Proceed => FilterVerdict::Passed {},
         Verdict::Warn { warning } => FilterVerdict::Warned { warning },
         Verdict::Deny { reason } | Verdict::Fail { reason } => FilterVerdict::Rejected { reason },
-        Verdict::Patch(_) | Verdict::Rewrite(_) | Verdict::Ask { .. } | Verdict::Continue(_) => {
+        Verdict::Patch(_)
+        | Verdict::Rewrite(_)
+        | Verdict::Ask { .. }
+        | Verdict::Limit { .. }
+        | Verdict::Continue(_) => {
             return Err(ill_shaped("an input is let in, warned about or rejected"));
         }
     })

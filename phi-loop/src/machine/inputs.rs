@@ -325,7 +325,7 @@ impl Machine {
         }
     }
 
-    fn not_now(&self, why: &'static str) -> Rejected {
+    pub(super) fn not_now(&self, why: &'static str) -> Rejected {
         Rejected::NotNow {
             loop_id: self.state.loop_id.clone(),
             why,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Content, Event, EventKind, FilterVerdict, InputFiltered, LoopError, Message, MessageAdded,
-    Outcome, Point, TurnTrigger, UserMessage,
+    Content, Event, EventKind, FilterVerdict, InputFiltered, LimitReached, LoopError, Message,
+    MessageAdded, Outcome, Point, TurnTrigger, UserMessage,
 };
 
 use super::{Diverged, Replay, diverged};
@@ -149,6 +149,27 @@ impl Replay<'_> {
             None if self.machine.awaits().is_some() => Input::Continue,
             None => Input::Timeout,
         }
+    }
+
+    /// What refused a call was a limit that the loop shares.
+    pub(super) fn limit_reached(
+        &self,
+        event: &Event,
+        reached: &LimitReached,
+    ) -> Result<Input, Diverged> {
+        let asked = match reached.index {
+            None => self.asked_at(Point::BeforeModel),
+            Some(index) => self.machine.decision_about(index).map(|(id, _)| id),
+        };
+        let Some(id) = asked else {
+            return Err(diverged(
+                Some(event),
+                None,
+                "nobody decided about this call",
+            ));
+        };
+        let limit = reached.limit;
+        Ok(Input::Decided(id, Verdict::Limit { limit }))
     }
 
     /// Reads from the end of the loop, the event after this one, how a hook refused a step.

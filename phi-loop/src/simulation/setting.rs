@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use phi_types::{
-    CompactAt, Configuration, Delivery, EffectClass, Event, Identity, Limits, ModelPatch, Point,
-    QueuePolicy, RawJson, RetryPolicy, Surface, Target, ToolEnding, ToolExecution, ToolKind,
-    ToolPolicy, ToolResult, ToolSpec, UserMessage,
+    CompactAt, Configuration, Delivery, EffectClass, Event, Identity, LimitKind, Limits,
+    ModelPatch, Point, QueuePolicy, RawJson, RetryPolicy, Surface, Target, ToolEnding,
+    ToolExecution, ToolKind, ToolPolicy, ToolResult, ToolSpec, UserMessage,
 };
 
 use super::dice::Dice;
@@ -129,6 +129,8 @@ const VERDICTS: &[VerdictRow] = &[
     (is_model, 1, patch),
     (is_model, 1, |dice| unless(dice, |_| deny("no"))),
     (is_model, 1, |dice| unless(dice, |_| fail())),
+    (is_model, 1, |dice| unless(dice, |_| no_room())),
+    (is_tool, 1, |dice| unless(dice, |_| no_room())),
     (is_input, 2, |_| warn("be careful")),
     (is_input, 1, |_| deny("not in here")),
     (is_input, 1, |_| fail()),
@@ -165,6 +167,11 @@ fn is_model(subject: &Subject) -> bool {
 fn deny(reason: &str) -> Verdict {
     let reason = reason.to_owned();
     Verdict::Deny { reason }
+}
+
+fn no_room() -> Verdict {
+    let limit = LimitKind::Tokens;
+    Verdict::Limit { limit }
 }
 
 fn warn(warning: &str) -> Verdict {

@@ -39,7 +39,14 @@ impl State {
                 } = self.transcript.surface();
                 self.trace.surface_digest = digest_of(0, &(system, tools, models, options));
             }
-            EventKind::LimitWarning(warning) => self.counts.warned.push(warning.limit),
+            EventKind::LimitWarning(warning) if warning.scope.is_loop() => {
+                self.counts.warned.push(warning.limit);
+            }
+            EventKind::LimitWarning(warning) => self.counts.shared.warned.push(warning.limit),
+            EventKind::LimitReached(reached) => {
+                self.refuse_call(reached.index)?;
+                self.counts.shared.reached = Some(reached.limit);
+            }
             EventKind::LoopStuck(_) => self.counts.stuck = true,
             EventKind::TurnStarted(started) => {
                 if started.trigger == TurnTrigger::Grace {
@@ -103,6 +110,21 @@ impl State {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A model call that was refused cuts its turn short; a tool call waits to be answered.
+    fn refuse_call(&mut self, index: Option<u32>) -> Result<(), &'static str> {
+        match (&mut self.phase, index) {
+            (Phase::Calling(calling), None) if matches!(calling.stage, Stage::Due(_)) => {
+                calling.stage = Stage::Cut;
+                Ok(())
+            }
+            (Phase::Settling { calls, .. }, Some(index)) => match calls.get(index) {
+                Some(Slot::Pending(_)) => Ok(()),
+                _ => Err("the call that is refused does not wait"),
+            },
+            _ => Err("no call is due"),
+        }
     }
 
     pub(super) fn trigger_of(&self, kind: &EventKind) -> Option<TurnTrigger> {

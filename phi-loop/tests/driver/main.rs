@@ -11,6 +11,7 @@ mod support;
 
 mod facts;
 
+mod a_budget_stops_a_tree;
 mod a_compaction_keeps_what_must_stay;
 mod a_failed_append_starts_nothing;
 mod a_handle_speaks_to_a_run;

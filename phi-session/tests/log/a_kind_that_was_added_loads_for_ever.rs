@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::scene::{Scratch, Script, answer, contents, session, usage, user};
-use phi_session::{JsonlStore, load, read_events};
+use crate::scene::{Scratch, Script, answer, call, contents, session, usage, user};
+use phi_session::{JsonlStore, NoticeKind, SessionRecorder, load, read_events};
 use phi_types::{
     AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, CacheBroken,
-    Continuation, Event, EventKind, FilterVerdict, InputFiltered, Message, MessageQueued, Outcome,
-    PartFacts, Queue, QueueId, RawJson, RequestPart, ToolCall, TurnTrigger,
+    Continuation, EffectClass, Event, EventKind, FilterVerdict, InputFiltered, LimitKind,
+    LimitReached, LimitScope, LimitWarning, Message, MessageQueued, Outcome, PartFacts, Queue,
+    QueueId, RawJson, RequestPart, SessionId, Spent, ToolCall, ToolEnded, ToolEnding, ToolResult,
+    TurnTrigger,
 };
 
 /// An addition: where its log is, its events, and how many turns they fold to.
@@ -23,6 +25,7 @@ fn additions() -> Vec<Addition> {
             filters_and_answers(),
             2,
         ),
+        ("format-2-added/sub-agents", sub_agents(), 1),
     ]
 }
 
@@ -123,6 +126,65 @@ fn filters_and_answers() -> Vec<Event> {
     script.end_turn(1, 2, usage(4, 2));
     script.end(1, Outcome::Completed {}, usage(8, 4));
     script.events
+}
+
+/// What a sub-agent spent, and limits that a tree of agents shares.
+fn sub_agents() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    script.say(1, 1, Message::User(user("Fix it.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    script.model(1, 1);
+    let calls = [
+        call("c0", "research", "{}"),
+        call("c1", "research", "{}"),
+        call("c2", "research", "{}"),
+    ];
+    let said = answer("I ask.", &calls, usage(4, 2));
+    script.say(1, 1, Message::Assistant(said), None);
+    let costs = [Some(0.25), None];
+    for ((index, call), cost_usd) in (0..).zip(&calls).zip(costs) {
+        let started = script.run(1, index, call, EffectClass::Idempotent);
+        let spent = Spent {
+            usage: usage(100, 20),
+            cost_usd,
+        };
+        let ended = ToolEnded {
+            index,
+            call_id: call.id.clone(),
+            started: Some(started),
+            ending: ToolEnding::Finished,
+            result: Arc::new(ToolResult::text("It is so.")),
+            child: Some(SessionId::new("child").unwrap()),
+            spent,
+        };
+        script.event(1, EventKind::ToolEnded(ended));
+    }
+    let (limit, scope) = (LimitKind::Tokens, LimitScope::Tree);
+    script.event(1, EventKind::LimitWarning(LimitWarning { limit, scope }));
+    for index in [Some(2), None] {
+        let reached = LimitReached { limit, index };
+        script.event(1, EventKind::LimitReached(reached));
+    }
+    script.result(1, 2, None, "The call did not run.");
+    script.end_turn(1, 1, usage(204, 42));
+    script.end(1, Outcome::LimitReached { limit }, usage(204, 42));
+    script.events
+}
+
+#[tokio::test]
+async fn what_sub_agents_spent_counts_in_the_record() {
+    let mut recorder = SessionRecorder::new(session());
+    for event in sub_agents() {
+        recorder.record(&event).unwrap();
+    }
+    let record = recorder.session();
+    assert_eq!(record.usage(), usage(204, 42));
+    assert_eq!(record.summary().usage, usage(204, 42));
+    assert!((record.cost_usd() - 0.25).abs() < 1e-9);
+    let notices = record.loops[0].notices.iter().map(|it| &it.kind);
+    let reached = notices.filter(|kind| matches!(kind, NoticeKind::LimitReached(_)));
+    assert_eq!(reached.count(), 2);
 }
 
 #[tokio::test]

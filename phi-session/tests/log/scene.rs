@@ -333,7 +333,13 @@ fn first_loop(script: &mut Script) {
         }),
     );
     let limit = LimitKind::Turns;
-    script.event(1, EventKind::LimitWarning(LimitWarning { limit }));
+    script.event(
+        1,
+        EventKind::LimitWarning(LimitWarning {
+            limit,
+            scope: phi_types::LimitScope::Loop,
+        }),
+    );
     let tool = "bash".into();
     script.event(
         1,

@@ -8,6 +8,7 @@
 
 mod scene;
 
+mod a_budget_is_shared;
 mod a_cancel_reaches_the_child;
 mod a_child_is_a_session_of_its_own;
 mod a_child_is_resumed_with_its_parent;
