@@ -166,6 +166,8 @@ impl Machine {
                 "a tool reports that it finished, failed or found its arguments invalid",
             ));
         }
+        let result = without_empty_texts(report.result);
+        let report = ToolReport { result, ..report };
         if is_early {
             self.hold(effect.seq, report);
             return Ok(());
@@ -183,7 +185,6 @@ impl Machine {
             self.spawned.insert(effect.seq, child);
         }
         let started = Some(effect.seq);
-        let result = without_empty_texts(result);
         let ended = ToolEnded {
             index,
             call_id,

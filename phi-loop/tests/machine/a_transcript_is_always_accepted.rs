@@ -5,11 +5,11 @@ use std::sync::Arc;
 use phi_loop::{Effect, Input, Machine, Rejected, Verdict};
 use phi_types::{
     AnswerScope, Approval, Configuration, Content, Delta, LoopError, Outcome, Point,
-    ProviderErrorKind, StopReason, Usage, UserMessage,
+    ProviderErrorKind, StopReason, ToolPolicy, Usage, UserMessage,
 };
 
 use crate::facts::{ask, block, check, decide_all, hooked, refused, results};
-use crate::support::{Bench, queue_id, start};
+use crate::support::{Bench, calls, queue_id, start};
 
 #[test]
 fn rule_01_a_call_without_a_name_leaves_nothing_that_an_api_refuses() {
@@ -101,4 +101,31 @@ fn rule_01_a_message_with_an_empty_text_beside_another_is_refused() {
     let message = Arc::new(UserMessage { content });
     let rejected = refused(&mut bench, Input::Steer(queue_id("a"), message));
     assert!(matches!(rejected, Rejected::IllShaped(_)), "{rejected:?}");
+}
+
+#[test]
+fn rule_01_a_tool_that_started_early_and_says_nothing_leaves_no_empty_text() {
+    let tools = ToolPolicy {
+        early_start: true,
+        ..ToolPolicy::default()
+    };
+    let configuration = Configuration {
+        tools,
+        ..Configuration::default()
+    };
+    let mut bench = Bench::started(configuration, "Do it.");
+    let effect = bench.model();
+    let mut deltas = calls(&["pure"]).into_iter();
+    for delta in deltas.by_ref().take(3) {
+        bench.handle(Input::Delta(effect.clone(), delta));
+    }
+    let running = bench.tools();
+    bench.end_tool(running[0].clone(), "");
+    for delta in deltas {
+        bench.handle(Input::Delta(effect.clone(), delta));
+    }
+    bench.handle(Input::ModelEnded(effect));
+    bench.say("Done.");
+    assert_eq!(results(&bench)[0].2, "");
+    check(&bench);
 }
