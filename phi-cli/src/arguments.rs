@@ -154,7 +154,13 @@ pub(crate) enum SessionsCommand {
         json: bool,
     },
     /// Show a session to a person
-    Show(SessionArguments),
+    Show {
+        #[command(flatten)]
+        session: SessionArguments,
+        /// Write a page with a timeline instead; `-` writes it to stdout
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Print the stored lines of a session
     Events(SessionArguments),
     /// Drive a fresh loop with what a session recorded and compare every event

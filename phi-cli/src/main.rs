@@ -16,6 +16,7 @@ mod interrupt;
 mod lines;
 mod model;
 mod models;
+mod page;
 mod permission;
 mod place;
 mod printer;

@@ -8,6 +8,7 @@ use phi::types::{Event, SessionId};
 
 use crate::arguments::{SessionArguments, SessionsCommand, StoreArguments};
 use crate::failure::{Exit, Failure, print};
+use crate::page;
 use crate::place::{self, store_failure};
 use crate::run::new_id;
 use crate::show;
@@ -23,7 +24,14 @@ pub(crate) async fn sessions(command: &SessionsCommand) -> Result<Exit, Failure>
             let line = if *json { json_line } else { text_line };
             list(store, line).await
         }
-        SessionsCommand::Show(which) => show(which).await,
+        SessionsCommand::Show { session, html } => match html {
+            None => show(session).await,
+            Some(file) => {
+                let (store, id) = named(session)?;
+                page::write(&*store, &id, file).await?;
+                Ok(Exit::Completed)
+            }
+        },
         SessionsCommand::Events(which) => events(which).await,
         SessionsCommand::Replay(which) => replay(which).await,
         SessionsCommand::Verify(which) => verify(which).await,

@@ -57,6 +57,7 @@ mod stream;
 mod summary;
 mod summary_fold;
 mod sync;
+mod timeline;
 mod verify;
 
 pub use blob::{BLOB_BYTES_MIN, Blob, BlobId, BlobSource, NoBlobId};
@@ -82,4 +83,5 @@ pub use stream::{
 };
 pub use summary::{SessionFilter, SessionSummary, Status};
 pub use sync::SyncPolicy;
+pub use timeline::{TimelineError, write_timeline};
 pub use verify::{Verification, verify};

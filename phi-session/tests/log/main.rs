@@ -14,6 +14,7 @@ mod a_killed_writer_loses_nothing;
 mod a_kind_that_was_added_loads_for_ever;
 mod a_list_reads_no_log_twice;
 mod a_log_of_every_format_loads_for_ever;
+mod a_page_shows_a_session;
 mod a_session_moves_between_stores;
 mod a_wrong_place_is_a_typed_error;
 mod blobs_that_no_line_names_are_told;
