@@ -257,9 +257,8 @@ fn a_wall_time_that_ends_while_a_prompt_is_filtered_is_replayed() {
         ..filtered()
     };
     let bench = Bench::started(configuration, "Do it.");
-    let log = bench.events.clone();
     // Another process is given the prompt again.
-    let mut bench = restarted(&log, at(5_000));
+    let mut bench = restarted(&bench.events, at(5_000));
     bench.handle(prompt("Do it."));
     bench.handle(Input::Timeout);
     let limit = LimitKind::WallTime;
