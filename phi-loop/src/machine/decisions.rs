@@ -118,7 +118,7 @@ impl Machine {
                 let next = transcript.next_request(target, &ModelPatch::default());
                 Subject::Model(next.request(&self.state.session)?)
             }
-            // Long: these are not asked about the loop itself.
+            // These are not asked about the loop itself.
             Point::BeforeTool
             | Point::BeforeToolUpdate
             | Point::AfterModel
