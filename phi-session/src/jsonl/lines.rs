@@ -15,6 +15,8 @@ pub(super) struct Lines {
     start: u64,
     /// Where the next one begins.
     next: u64,
+    /// Whether a read failed, so that the reader stands nobody knows where.
+    is_lost: bool,
 }
 
 /// What was found where a line is expected.
@@ -37,11 +39,22 @@ impl Lines {
             line: Vec::new(),
             start: 0,
             next: 0,
+            is_lost: false,
         }
     }
 
-    /// Reads the next line. After a fragment or the end it looks again at the same place.
+    /// Reads the next line. After a fragment, the end or an error it looks again at the same place.
     pub(super) fn next(&mut self) -> io::Result<Found> {
+        if self.is_lost {
+            self.reader.seek(SeekFrom::Start(self.next))?;
+        }
+        self.is_lost = true;
+        let found = self.read()?;
+        self.is_lost = false;
+        Ok(found)
+    }
+
+    fn read(&mut self) -> io::Result<Found> {
         self.start = self.next;
         self.line.clear();
         let max = LINE_BYTES_MAX as u64 + 1;
@@ -78,7 +91,10 @@ impl Lines {
     /// Goes back to the line that was read last.
     pub(super) fn step_back(&mut self) -> io::Result<()> {
         self.next = self.start;
-        self.reader.seek(SeekFrom::Start(self.start)).map(drop)
+        self.is_lost = true;
+        self.reader.seek(SeekFrom::Start(self.start))?;
+        self.is_lost = false;
+        Ok(())
     }
 
     /// Says whether, from the line that was read last on, any line is whole in shape: what begins
@@ -86,20 +102,20 @@ impl Lines {
     pub(super) fn any_whole(&mut self) -> io::Result<bool> {
         let at = self.start;
         self.step_back()?;
-        let mut whole = false;
-        loop {
-            match self.next()? {
-                Found::Line if split_line(&self.line).is_some() => {
-                    whole = true;
-                    break;
-                }
-                Found::Line | Found::Long => {}
-                Found::Fragment | Found::End => break,
-            }
-        }
+        let whole = self.find_whole();
         self.start = at;
         self.step_back()?;
-        Ok(whole)
+        whole
+    }
+
+    fn find_whole(&mut self) -> io::Result<bool> {
+        loop {
+            match self.next()? {
+                Found::Line if split_line(&self.line).is_some() => return Ok(true),
+                Found::Line | Found::Long => {}
+                Found::Fragment | Found::End => return Ok(false),
+            }
+        }
     }
 
     /// Returns the line that was read last, without its line end.
@@ -136,6 +152,42 @@ impl Lines {
             if end.is_some() {
                 return Ok((skipped, true));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::{Fault, Faults, scratch};
+    use crate::files::open_to_read;
+
+    #[test]
+    fn a_read_that_failed_is_made_again_at_the_same_place() {
+        let folder = scratch();
+        let path = folder.path().join("lines");
+        let long = format!("first\n{}\nlast\n", "x".repeat(300_000));
+        std::fs::write(&path, &long).unwrap();
+        let faults = Faults::install(folder.path());
+        let reads = 8;
+        for at in 0..reads {
+            faults.heal();
+            let file = open_to_read(&path).unwrap();
+            let mut lines = Lines::new(Input::new(file, &path));
+            faults.fail_at(at, Fault::Error(rustix::io::Errno::IO));
+            let (mut read, mut failed) = (String::new(), 0);
+            loop {
+                match lines.next() {
+                    Ok(Found::End) => break,
+                    Ok(_) => {
+                        read.push_str(std::str::from_utf8(lines.line()).unwrap());
+                        read.push('\n');
+                    }
+                    Err(_) => failed += 1,
+                }
+            }
+            assert!(read == long, "read {at} failed");
+            assert_eq!(failed, usize::from(at < 6), "read {at}");
         }
     }
 }
