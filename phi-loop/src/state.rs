@@ -127,6 +127,8 @@ pub(crate) struct Counts {
     pub(crate) queue_ids: BTreeSet<QueueId>,
     /// The names of the tools that the newest model call offered; `None` for all of the surface.
     pub(crate) offered: Option<Vec<Arc<str>>>,
+    /// Whether the first request shall be preceded by a compaction, however small the view is.
+    pub(crate) compact_first: bool,
     /// Compactions in a row that did not help.
     pub(crate) compactions_failed: u32,
 }

@@ -132,11 +132,11 @@ pub enum Continuation {
     Initial,
     /// It follows the loop before.
     Default,
-    /// It repeats the loop before.
+    /// It repeats the loop before, from the conversation before that one.
     Rerun,
     /// It is one of several branches.
     Branch,
-    /// It goes on after a compaction.
+    /// It begins with a compaction, where a compactor is at hand, however small the view is.
     Compaction,
 }
 

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Budget, Driver, Hooks, Ledger};
+use phi_loop::{Budget, Compactor, Driver, Hooks, Ledger};
 use phi_session::Store;
-use phi_types::{Configuration, Options, Price, Provider, SessionId, Surface, Target, Tool};
+use phi_types::{
+    Configuration, Options, Price, Provider, SessionId, Surface, Target, TokenCounter, Tool,
+};
 
 use crate::approver::Approver;
 use crate::error::SessionError;
@@ -16,6 +18,7 @@ use crate::sub_agent::SubAgent;
 /// A clone shares everything. Changing an agent changes no session that was opened before.
 #[derive(Clone)]
 pub struct Agent {
+    // Wide: everything that sessions have at hand, each for itself.
     pub(crate) name: Option<Arc<str>>,
     pub(crate) configuration: Configuration,
     pub(crate) inherited: Inherited,
@@ -25,6 +28,7 @@ pub struct Agent {
     options: Arc<Options>,
     tools: Vec<Arc<dyn Tool>>,
     sub_agents: Vec<SubAgent>,
+    compaction: Compaction,
 }
 
 /// What a sub-agent has of its parent.
@@ -34,6 +38,13 @@ pub(crate) struct Inherited {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) ledger: Option<Ledger>,
     pub(crate) approver: Option<Arc<dyn Approver>>,
+}
+
+/// How the views of an agent's loops are made smaller, and how their tokens are counted.
+#[derive(Clone, Default)]
+struct Compaction {
+    compactor: Option<Arc<dyn Compactor>>,
+    counter: Option<Arc<dyn TokenCounter>>,
 }
 
 impl Agent {
@@ -55,6 +66,7 @@ impl Agent {
             options: Arc::default(),
             tools: Vec::new(),
             sub_agents: Vec::new(),
+            compaction: Compaction::default(),
         }
     }
 
@@ -152,6 +164,21 @@ impl Agent {
         self
     }
 
+    /// Replaces how views are made smaller: after an overflow, before one with
+    /// [`Configuration::compact_at`], and where [`Session::prompt_compacted`] asks for it.
+    #[must_use]
+    pub fn compactor(mut self, compactor: impl Compactor + 'static) -> Self {
+        self.compaction.compactor = Some(Arc::new(compactor));
+        self
+    }
+
+    /// Replaces the estimate of tokens by an exact counter where views are made smaller.
+    #[must_use]
+    pub fn counter(mut self, counter: impl TokenCounter + 'static) -> Self {
+        self.compaction.counter = Some(Arc::new(counter));
+        self
+    }
+
     /// Replaces the policy that its loops run under: limits, retry, how tools run.
     #[must_use]
     pub fn configuration(mut self, configuration: Configuration) -> Self {
@@ -197,13 +224,20 @@ impl Agent {
             let below = self.sub_agents.iter();
             tools.extend(below.map(|it| it.below(&self.inherited, ledger)));
         }
-        let driver = Driver::with_providers(self.providers.clone())
+        let mut driver = Driver::with_providers(self.providers.clone())
             .tools(tools)
             .hooks(Arc::clone(&self.inherited.hooks));
-        match ledger {
-            Some(ledger) => driver.ledger(ledger),
-            None => driver,
+        if let Some(ledger) = ledger {
+            driver = driver.ledger(ledger);
         }
+        let Compaction { compactor, counter } = &self.compaction;
+        if let Some(compactor) = compactor {
+            driver = driver.compactor(Arc::clone(compactor));
+        }
+        if let Some(counter) = counter {
+            driver = driver.counter(Arc::clone(counter));
+        }
+        driver
     }
 
     /// Says whether a price of its models is known.

@@ -48,6 +48,12 @@ pub enum SessionError {
         /// How it ended.
         outcome: Outcome,
     },
+    /// There is no loop that could be repeated.
+    #[error("session {session} has no loop to repeat: give it a prompt first")]
+    NothingToRepeat {
+        /// The session.
+        session: SessionId,
+    },
 }
 
 /// Says for a person how a loop ended.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use phi_loop::{Driver, Finished, Hooks, Input, Machine, Output, Start};
 use phi_session::{LoopRecord, SessionRecorder, SessionWriter, load};
 use phi_types::{
-    Continuation, EffectId, Event, FORMAT, LoopId, Outcome, SessionId, SessionStarted, SpawnedBy,
-    Surface, Transcript, UserMessage,
+    Continuation, EffectId, Entry, Event, FORMAT, LoopId, Outcome, SessionId, SessionStarted,
+    SpawnedBy, Surface, Transcript, UserMessage,
 };
 
 use crate::agent::Agent;
@@ -28,12 +28,32 @@ pub struct Session {
     log: Log,
     /// How many loops have begun, and so the number of the newest one.
     loops: u32,
-    /// The loop that the next one continues.
-    parent: Option<LoopId>,
+    /// What the next loop continues.
+    newest: Reached,
+    /// What the newest loop continued.
+    before: Reached,
+    /// A loop that repeats it, until it has begun.
+    rerun: Option<LoopId>,
+    /// A loop that continues the newest one and has not ended.
+    unfinished: Option<LoopId>,
+}
+
+/// How far the conversation has come with a loop.
+#[derive(Clone, Default)]
+struct Reached {
+    /// The loop; `None` before the first one.
+    loop_id: Option<LoopId>,
     /// The conversation after it.
     transcript: Transcript,
-    /// A loop that continues `parent` and has not ended.
-    unfinished: Option<LoopId>,
+}
+
+impl Reached {
+    fn after(ended: &LoopRecord) -> Self {
+        Self {
+            loop_id: Some(ended.id.clone()),
+            transcript: ended.transcript.continued(),
+        }
+    }
 }
 
 impl Session {
@@ -97,16 +117,17 @@ impl Session {
                 .and_then(|parent| recorder.loop_record(parent)),
             None => newest,
         };
+        let before = ended.and_then(LoopRecord::parent);
+        let before = before.and_then(|parent| recorder.loop_record(parent));
         Self {
+            before: before.map(Reached::after).unwrap_or_default(),
+            rerun: None,
             driver: agent.driver().journal(log.journal()),
             agent: agent.clone(),
             id: record.id.clone(),
             log,
             loops: u32::try_from(record.loops.len()).unwrap_or(u32::MAX),
-            parent: ended.map(|ended| ended.id.clone()),
-            transcript: ended
-                .map(|ended| ended.transcript.continued())
-                .unwrap_or_default(),
+            newest: ended.map(Reached::after).unwrap_or_default(),
             unfinished: open.map(|open| open.id.clone()),
         }
     }
@@ -140,6 +161,47 @@ impl Session {
             Arc::clone(&self.agent.inherited.hooks),
             self.agent.surface(),
         )
+    }
+
+    /// Starts a loop with a prompt that begins with a compaction, however small the conversation is.
+    /// Without a compactor, or where it cannot help, the loop goes on with the conversation as it is.
+    ///
+    /// # Errors
+    /// As [`Session::prompt`].
+    pub fn prompt_compacted(
+        &mut self,
+        message: impl Into<UserMessage>,
+    ) -> Result<Run<'_>, SessionError> {
+        let mut start = self.start(self.agent.surface())?;
+        start.continuation = Continuation::Compaction;
+        let (loop_id, run) = (start.loop_id.clone(), self.driver.prompt(start, message)?);
+        Ok(Run::new(self, loop_id, run))
+    }
+
+    /// Repeats the newest loop: the same prompt on the conversation before it. The log keeps both,
+    /// and the conversation goes on after the new one.
+    ///
+    /// # Errors
+    /// [`SessionError::NothingToRepeat`] before the first loop, [`SessionError::Unfinished`] while a
+    /// loop that was cut off waits for [`Session::resume`].
+    pub fn rerun(&mut self) -> Result<Run<'_>, SessionError> {
+        let mut start = self.start(self.agent.surface())?;
+        if self.newest.loop_id.is_none() {
+            let session = self.id.clone();
+            return Err(SessionError::NothingToRepeat { session });
+        }
+        start.continuation = Continuation::Rerun;
+        start.parent.clone_from(&self.before.loop_id);
+        start.transcript = self.before.transcript.clone();
+        let prompt = self.newest_prompt();
+        let loop_id = start.loop_id.clone();
+        self.rerun = Some(loop_id.clone());
+        let run = if prompt.is_empty() {
+            self.driver.continue_from(start)?
+        } else {
+            self.driver.prompt_all(start, prompt)?
+        };
+        Ok(Run::new(self, loop_id, run))
     }
 
     /// Starts a loop on the conversation as it is, without a prompt: after a failure or a limit.
@@ -195,7 +257,7 @@ impl Session {
     /// Returns the conversation up to the newest loop that has ended.
     #[must_use]
     pub fn transcript(&self) -> &Transcript {
-        &self.transcript
+        &self.newest.transcript
     }
 
     /// Returns the loop that was cut off and waits for [`Session::resume`].
@@ -221,16 +283,34 @@ impl Session {
 
     pub(crate) fn began(&mut self, loop_id: &LoopId) {
         if self.unfinished.as_ref() != Some(loop_id) {
+            if self.rerun.take().as_ref() == Some(loop_id) {
+                self.newest = self.before.clone();
+            }
             self.loops = self.loops.saturating_add(1);
             self.unfinished = Some(loop_id.clone());
         }
     }
 
     pub(crate) fn ended(&mut self, loop_id: LoopId, transcript: &Transcript) {
-        self.transcript = transcript.continued();
-        self.parent = Some(loop_id);
+        let ended = Reached {
+            loop_id: Some(loop_id),
+            transcript: transcript.continued(),
+        };
+        self.before = std::mem::replace(&mut self.newest, ended);
         self.unfinished = None;
         self.log.ended();
+    }
+
+    /// Collects what was said before the first model call of the newest loop.
+    fn newest_prompt(&self) -> Vec<Arc<UserMessage>> {
+        let before = self.before.transcript.history().len();
+        let entries = self.newest.transcript.history().entries();
+        let said = entries.into_iter().skip(before);
+        let said = said.map_while(|entry| match entry {
+            Entry::User(message) => Some(Arc::clone(message)),
+            Entry::Assistant(_) | Entry::Results(_) | Entry::Extension(_) => None,
+        });
+        said.collect()
     }
 
     fn start(&self, surface: Surface) -> Result<Start, SessionError> {
@@ -243,10 +323,10 @@ impl Session {
         let mut start = Start::new(self.id.clone(), configuration, surface);
         start.loop_id = LoopId::numbered(&self.id, &start.configuration.id, n);
         start.agent.clone_from(&self.agent.name);
-        if self.parent.is_some() {
+        if self.newest.loop_id.is_some() {
             start.continuation = Continuation::Default;
-            start.parent.clone_from(&self.parent);
-            start.transcript = self.transcript.clone();
+            start.parent.clone_from(&self.newest.loop_id);
+            start.transcript = self.newest.transcript.clone();
         }
         Ok(start)
     }
@@ -262,7 +342,7 @@ impl Session {
             self.unfinished = None;
             return Ok(None);
         }
-        match Machine::restore(&self.transcript, &events) {
+        match Machine::restore(&self.newest.transcript, &events) {
             Ok(machine) => Ok(Some((loop_id, machine))),
             Err(source) => Err(SessionError::NotRestorable { loop_id, source }),
         }

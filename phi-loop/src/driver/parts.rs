@@ -170,6 +170,18 @@ impl Driver {
         self.start(start, Input::Prompt(vec![Arc::new(message.into())]))
     }
 
+    /// Starts a loop with a prompt of several messages. Otherwise like [`Driver::prompt`].
+    ///
+    /// # Errors
+    /// [`Rejected`] for an empty prompt or a surface without a model.
+    pub fn prompt_all(
+        &self,
+        start: Start,
+        messages: Vec<Arc<UserMessage>>,
+    ) -> Result<Run, Rejected> {
+        self.start(start, Input::Prompt(messages))
+    }
+
     /// Starts a loop on the conversation as it is, without a prompt.
     ///
     /// # Errors

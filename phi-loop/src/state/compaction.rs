@@ -21,7 +21,12 @@ impl State {
         self.configuration.compaction
             && !attempts.shrunk
             && self.counts.compactions_failed < FAILURES_MAX
-            && (self.exceeds_threshold() || self.count_due())
+            && (self.compacts_first() || self.exceeds_threshold() || self.count_due())
+    }
+
+    /// Says whether the loop was told to begin with a compaction and is in its first turn.
+    fn compacts_first(&self) -> bool {
+        self.counts.compact_first && self.counts.turns <= 1
     }
 
     /// Says whether an exact counter has to be asked because nothing is known of the estimate yet:
@@ -50,12 +55,13 @@ impl State {
         }
     }
 
-    /// Returns the threshold that makes a compaction due; `None` where an overflow does.
+    /// Returns the threshold that makes a compaction due; `None` where an overflow or the caller does.
     pub(crate) fn exceeded_tokens(&self) -> Option<u64> {
         let Phase::Calling(Calling { stage, .. }) = &self.phase else {
             return None;
         };
         match stage {
+            _ if self.compacts_first() => None,
             Stage::Overflowed | Stage::Compacting { overflow: true, .. } => None,
             Stage::Due(_)
             | Stage::InFlight { .. }

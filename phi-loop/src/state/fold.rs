@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
-    Approval, AssistantMessage, Event, EventKind, LimitKind, LoopError, Message, MessageAdded,
-    ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnding, ToolStarted,
-    TurnTrigger, Usage, digest_of,
+    Approval, AssistantMessage, Continuation, Event, EventKind, LimitKind, LoopError, Message,
+    MessageAdded, ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnding,
+    ToolStarted, TurnTrigger, Usage, digest_of,
 };
 
 use super::{Answer, Calling, Phase, Stage, State};
@@ -23,6 +23,7 @@ impl State {
         match &event.kind {
             EventKind::LoopStarted(started) => {
                 self.configuration = started.configuration.clone();
+                self.counts.compact_first = started.continuation == Continuation::Compaction;
                 self.phase = Phase::Started;
             }
             EventKind::LoopEnded(ended) => self.phase = Phase::Ended(ended.outcome.clone()),
