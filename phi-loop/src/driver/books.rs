@@ -105,12 +105,25 @@ impl Books {
     }
 
     /// Reserves room for a compaction, as if a model read the whole view for it.
-    pub(crate) fn reserve_compaction(&mut self, compact: &Compact) -> Result<(), LimitKind> {
+    /// Without room, returns what the machine must be told.
+    pub(crate) fn refuse_compaction(&mut self, compact: &Compact) -> Option<Input> {
         let usage = estimated(compact.tokens_of(&compact.view), 0);
         let price = compact.surface.models.first().and_then(|it| it.price);
         let cost = Spending::of(&usage, price.as_ref());
-        self.compaction = Some(self.ledger.reserve(&cost)?);
-        Ok(())
+        match self.ledger.reserve(&cost) {
+            Ok(reserved) => {
+                self.compaction = Some(reserved);
+                None
+            }
+            Err(limit) => {
+                let why = format!("the limit of {} is reached", limit.as_str());
+                Some(Input::CompactionFailed(
+                    compact.id.clone(),
+                    why,
+                    Usage::default(),
+                ))
+            }
+        }
     }
 
     /// Settles what an event says was spent, or frees what it says will not be.

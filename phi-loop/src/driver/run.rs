@@ -343,12 +343,9 @@ impl Run {
             }
             Effect::Compact(compact) => {
                 let books = self.books.as_mut();
-                match books.map_or(Ok(()), |books| books.reserve_compaction(&compact)) {
-                    Ok(()) => self.in_flight.compact(&self.driver, compact),
-                    Err(limit) => {
-                        let why = format!("the limit of {} is reached", limit.as_str());
-                        Some(Input::CompactionFailed(compact.id, why, Usage::default()))
-                    }
+                match books.and_then(|books| books.refuse_compaction(&compact)) {
+                    None => self.in_flight.compact(&self.driver, compact),
+                    refused => refused,
                 }
             }
             // The event has told everybody; the answer comes through a handle or `Run::approve`.

@@ -353,6 +353,7 @@ fn session_of(text: &str) -> Vec<Event> {
             ending: ToolEnding::Failed,
             result: ToolResult::text(text).with_details(text).into(),
             child: None,
+            spent: phi_types::Spent::default(),
         }),
     );
     script.event(1, EventKind::Extension(fact(text, &text_json)));
