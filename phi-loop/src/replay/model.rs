@@ -23,9 +23,9 @@ impl Replay<'_> {
     }
 
     /// A wait for the next attempt that ends with a question to the hooks leaves no event, so it is
-    /// over before the event that follows, which may come much later.
+    /// over before the event that follows, which may come at once or much later.
     pub(super) fn wait_for_question(&mut self, event: &Event) {
-        let due = self.machine.next_timeout().filter(|due| *due < event.at);
+        let due = self.machine.next_timeout().filter(|due| *due <= event.at);
         let (None, Some(due)) = (self.machine.asked_at(), due) else {
             return;
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phi_loop::{Effect, Input, Subject, Verdict};
 use phi_types::{
-    CompactAt, Configuration, EventKind, Limits, ModelPatch, Options, Outcome, Point,
+    CompactAt, Configuration, EventKind, LimitKind, Limits, ModelPatch, Options, Outcome, Point,
     ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Usage,
 };
 
@@ -221,5 +221,18 @@ fn a_decision_that_a_compaction_makes_moot_is_replayed() {
     bench.effects.remove(0);
     decide_all(&mut bench, &Verdict::Proceed);
     bench.say("Done.");
+    check(&bench);
+}
+
+#[test]
+fn a_limit_that_hooks_find_right_after_a_wait_is_replayed() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.fail(ProviderErrorKind::Network);
+    bench.now = bench.machine.next_timeout().unwrap();
+    bench.handle(Input::Timeout);
+    let limit = LimitKind::Tokens;
+    decide_all(&mut bench, &Verdict::Limit { limit });
+    ends(&bench, &Outcome::LimitReached { limit });
     check(&bench);
 }
