@@ -1,6 +1,6 @@
 //! What the time of a loop went into: every moment counts once.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::outline::What;
 
@@ -60,7 +60,10 @@ impl Clock {
     /// Lets time pass; a clock that goes back passes none.
     pub(super) fn advance(&mut self, now: DateTime<Utc>) {
         let passed = millis(self.now, now);
-        self.now = self.now.max(now);
+        // Whole milliseconds pass; what is left of one passes with the next event.
+        let moved = i64::try_from(passed).ok().map(TimeDelta::milliseconds);
+        let moved = moved.and_then(|it| self.now.checked_add_signed(it));
+        self.now = moved.unwrap_or(now);
         let times = &mut self.times;
         let into = match () {
             () if self.tools > 0 => &mut times.tools,
@@ -109,6 +112,16 @@ pub(super) fn millis(from: DateTime<Utc>, to: DateTime<Utc>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_of_milliseconds_add_up() {
+        let at = |micros: i64| DateTime::from_timestamp_micros(micros).unwrap();
+        let mut clock = Clock::new(at(0));
+        for n in 1..=1_000 {
+            clock.advance(at(n * 600));
+        }
+        assert_eq!(clock.times.total(), 600);
+    }
 
     #[test]
     fn every_moment_counts_once_and_backwards_counts_nothing() {
