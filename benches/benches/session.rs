@@ -19,9 +19,10 @@ use benches::runtime;
 use phi_session::{JsonlStore, SessionRecorder, Store, SyncPolicy, load};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, Configuration, Continuation, EffectClass, Event,
-    EventKind, FORMAT, LoopId, LoopStarted, Message, MessageAdded, ModelPatch, ModelStarted,
-    Origin, PartFacts, SessionId, SessionStarted, StopReason, TextPart, ToolCall, ToolEnded,
-    ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, UserMessage,
+    EventKind, FORMAT, HistoryDigest, LoopId, LoopStarted, Message, MessageAdded, ModelPatch,
+    ModelStarted, Origin, PartFacts, SessionId, SessionStarted, StopReason, TextPart, ToolCall,
+    ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage,
+    UserMessage,
 };
 
 /// Events of a turn.
@@ -128,6 +129,7 @@ fn events(turns: u32) -> Vec<Event> {
             continuation: Continuation::Initial,
             configuration,
             metadata: None,
+            history_digest: HistoryDigest::default(),
         })),
         EventKind::Message(MessageAdded {
             message: Message::User(Arc::new(UserMessage::text("Read everything."))),

@@ -82,6 +82,7 @@ async fn call(name: &str, arguments: &str, cwd: Option<&Path>) -> Result<Exit, F
         content,
         is_error,
         details,
+        ..
     } = result;
     let line = ResultLine {
         content: &content,

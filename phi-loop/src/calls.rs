@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{AssistantMessage, EffectClass, ToolCall, ToolExecution};
+use phi_types::{AssistantMessage, ContextChange, EffectClass, ToolCall, ToolExecution};
 
 /// The calls of one assistant message while the turn is open.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,6 +18,8 @@ pub(crate) struct Calls {
     running: BTreeMap<u64, u32>,
     busy: usize,
     decided: usize,
+    /// What calls want changed in what the model reads, by their place, with the `seq` of their start.
+    changes: BTreeMap<u32, (u64, Box<ContextChange>)>,
 }
 
 /// One call.
@@ -94,6 +96,28 @@ impl Calls {
             self.first_open += 1;
         }
         true
+    }
+
+    pub(crate) fn note_change(&mut self, index: u32, seq: u64, change: &ContextChange) {
+        self.changes.insert(index, (seq, Box::new(change.clone())));
+    }
+
+    /// Forgets the change that the call under this `seq` wanted, and those of the calls before it.
+    pub(crate) fn take_change(&mut self, seq: u64) -> Result<(), &'static str> {
+        let index = self
+            .changes()
+            .find(|(_, of, _)| *of == seq)
+            .map(|(index, ..)| index);
+        let index = index.ok_or("no call asks for this change")?;
+        self.changes.retain(|of, _| *of > index);
+        Ok(())
+    }
+
+    /// Iterates over what calls want changed, in call order, each with the `seq` of its start.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = (u32, u64, &ContextChange)> {
+        self.changes
+            .iter()
+            .map(|(index, (seq, change))| (*index, *seq, change.as_ref()))
     }
 
     /// Moves every deadline, because nobody worked for this long.

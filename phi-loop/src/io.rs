@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use phi_types::{
-    AnswerScope, Approval, CallHash, CompactionBlock, CountedTokens, Delta, EffectId, Event,
-    History, LimitKind, Live, LoopId, ProviderError, PrunedResult, QueueId, RawJson, Request,
-    SessionId, Spawned, Surface, SurfaceChanged, Target, TokenCounter, ToolCall, ToolEnding,
-    ToolProgress, ToolResult, Usage, UserMessage,
+    AnswerScope, Approval, CallHash, CompactionBlock, ContextChange, CountedTokens, Delta,
+    EffectId, Event, History, IllegalEvent, LimitKind, Live, LoopId, OverlayId, ProviderError,
+    PrunedResult, QueueId, RawJson, Request, SessionId, Spawned, Surface, SurfaceChanged, Tag,
+    Target, TokenCounter, ToolCall, ToolEnding, ToolProgress, ToolResult, Usage, UserMessage,
 };
 
 use crate::counting::Counting;
@@ -47,6 +47,11 @@ pub enum Input {
     LimitNear(LimitKind),
     /// What the model is shown changes from its next call on.
     SurfaceChanged(SurfaceChanged),
+    /// What the model reads shall change from its next call on: results are pruned, or what follows
+    /// an entry is taken back.
+    Change(ContextChange),
+    /// An overlay shall be taken off the view.
+    Restore(OverlayId),
     /// The time of [`crate::Machine::next_timeout`] has come.
     Timeout,
     /// Nothing new starts; what runs may finish.
@@ -254,9 +259,99 @@ pub enum Rejected {
         /// What is the case, as "has begun already".
         why: &'static str,
     },
+    /// What the model reads cannot be changed in this way.
+    #[error("the context stays as it is: {0}")]
+    Context(#[from] ContextRefused),
     /// The input makes no sense by itself.
     #[error("{0}")]
     IllShaped(String),
+}
+
+/// Says why what the model reads cannot be changed in a way that was asked for, and what would be
+/// right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContextRefused {
+    /// No tag was given.
+    #[error("no result is named: give the tag of at least one")]
+    NothingNamed,
+    /// The history has no such entry.
+    #[error("there is no {tag}: the entries are n0 to n{}", .len.saturating_sub(1))]
+    NoSuchEntry {
+        /// What was named.
+        tag: Tag,
+        /// How many entries there are.
+        len: usize,
+    },
+    /// An overlay hides the entry.
+    #[error("{tag} is hidden already: name an entry that is shown")]
+    NotShown {
+        /// What was named.
+        tag: Tag,
+    },
+    /// The entry holds no results, or not that one.
+    #[error("{tag} is no tool result: only results are pruned")]
+    NoResults {
+        /// What was named.
+        tag: Tag,
+    },
+    /// Nothing follows the entry but what the running turn needs.
+    #[error("nothing that may go follows {tag}: name an earlier entry")]
+    NothingFollows {
+        /// What was named.
+        tag: Tag,
+    },
+    /// The calls of the entry would lose their results.
+    #[error("{tag} asks for tools and would lose their results: name {instead}")]
+    PartsCalls {
+        /// What was named.
+        tag: Tag,
+        /// The results.
+        instead: Tag,
+    },
+    /// A message of the user would go, and the model itself asked for it.
+    #[error(
+        "{user} is a message of the user, which stays: name {user} or an entry after it, not {tag}"
+    )]
+    RemovesMessage {
+        /// What was named.
+        tag: Tag,
+        /// The newest message that would go.
+        user: Tag,
+    },
+    /// The first task would go.
+    #[error("the first task follows {tag}, and stays: name an entry after it")]
+    RemovesTask {
+        /// What was named.
+        tag: Tag,
+    },
+    /// The model itself asked, and would read as much as before.
+    #[error("what stands for it is as long as what would go: name more, or say less")]
+    NotSmaller,
+    /// A text says nothing.
+    #[error("the {what} is blank: say something, or leave it out where it is optional")]
+    Blank {
+        /// Which.
+        what: &'static str,
+    },
+    /// No provider would accept what is left.
+    #[error("{why}: take newer overlays off first")]
+    Unsound {
+        /// What would be wrong.
+        why: &'static str,
+    },
+    /// What comes back is more than fits the model's window.
+    #[error(
+        "about {tokens} tokens do not fit a window of {window_tokens}: take something else off"
+    )]
+    TooLarge {
+        /// Tokens of the next request.
+        tokens: u64,
+        /// The window.
+        window_tokens: u64,
+    },
+    /// The view has no such overlay or place.
+    #[error("{0}")]
+    Impossible(IllegalEvent),
 }
 
 impl Effect {

@@ -50,8 +50,8 @@ pub use driver::{
     UpdateDecision,
 };
 pub use io::{
-    AskApproval, CallModel, Compact, Compacted, Effect, Input, Output, Rejected, RunTool,
-    ToolReport,
+    AskApproval, CallModel, Compact, Compacted, ContextRefused, Effect, Input, Output, Rejected,
+    RunTool, ToolReport,
 };
 pub use machine::{Machine, Start};
 pub use replay::{Diverged, replay};

@@ -16,6 +16,7 @@ use crate::io::{Effect, Input, Output, Rejected, ToolReport};
 use crate::state::{Calling, IllegalSequence, Phase, Stage, State};
 use crate::step::Opening;
 
+mod context;
 mod decisions;
 mod early;
 mod inputs;
@@ -246,6 +247,8 @@ impl Machine {
             Input::Decided(id, verdict) => self.on_decided(now, id, verdict)?,
             Input::SurfaceChanged(changed) => self.on_surface(now, changed)?,
             Input::LimitNear(limit) => self.on_limit_near(now, limit)?,
+            Input::Change(change) => self.on_change(now, &change)?,
+            Input::Restore(overlay) => self.on_restore(now, &overlay)?,
             Input::Timeout => self.on_timeout(now),
             Input::Stop(reason) => self.on_stop(now, StopCause::Stop { reason })?,
             Input::Cancel => self.on_stop(now, StopCause::Cancel {})?,

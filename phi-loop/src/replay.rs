@@ -13,6 +13,7 @@ use crate::io::{Compacted, Effect, Input, Output, Rejected, ToolReport};
 use crate::machine::Machine;
 use crate::replay::sub_agent::spawned;
 
+mod context;
 mod gates;
 mod model;
 mod sub_agent;
@@ -186,7 +187,10 @@ impl<'a> Replay<'a> {
                 Some(id) => Input::Decided(id, self.refusal()),
                 None => Input::Timeout,
             },
-            _ => self.said(event),
+            kind => match self.context_changed(kind) {
+                Some(input) => input,
+                None => self.said(event),
+            },
         };
         self.input(event, input)
     }

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Configuration, EffectClass, Event, EventKind, IllegalEvent, LimitKind, LoopError, LoopId,
-    Outcome, QueueId, Recovered, Sent, SessionId, StopCause, StopReason, Transcript, TurnTrigger,
+    NextView, Outcome, QueueId, Recovered, Sent, SessionId, StopCause, StopReason, Transcript,
+    TurnTrigger,
 };
 
 use crate::calls::Calls;
 use crate::retry::{self, Attempts};
 
 mod compaction;
+mod context;
 mod fold;
 mod repeats;
 
 pub(crate) use repeats::{Repeated, Repeats};
+
+pub(crate) use context::{PRUNED, Planned, REVERTED};
 
 /// What a loop is after some events. It changes by [`State::apply`] alone.
 #[derive(Debug, Clone, PartialEq)]
@@ -197,6 +201,15 @@ impl State {
 
     /// Folds one event in.
     pub(crate) fn apply(&mut self, event: &Event) -> Result<(), IllegalSequence> {
+        self.apply_with(event, None)
+    }
+
+    /// Folds one event in, of which the view to which it leads may be known already.
+    pub(crate) fn apply_with(
+        &mut self,
+        event: &Event,
+        next: Option<NextView>,
+    ) -> Result<(), IllegalSequence> {
         let seq = event.seq;
         if event.session != self.session || event.loop_id.as_ref() != Some(&self.loop_id) {
             return Err(IllegalSequence::Stranger { seq });
@@ -217,7 +230,7 @@ impl State {
         // Who takes a message out of the queue is known only before the transcript takes it.
         let trigger = self.trigger_of(&event.kind);
         self.transcript
-            .apply(event)
+            .apply_with(event, next)
             .map_err(|error: IllegalEvent| impossible(seq, &error))?;
         self.trace.seq = seq;
         self.trace.inputs_digest = self.digest_inputs(event);

@@ -13,13 +13,15 @@ use phi_types::{
 use crate::calls::Slot;
 use crate::digest::request_digest;
 use crate::retry::Attempts;
-use crate::state::{Answer, Calling, Phase, Stage, State};
+use crate::state::{Answer, Calling, Phase, Planned, Stage, State};
 
 /// What comes next.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// Something happens: write this and look again.
     Emit(EventKind),
+    /// What the model reads changes: write this and look again.
+    Change(Box<Planned>),
     /// The hooks have to decide about the next step of the loop itself.
     Decide(Point),
     /// The hooks have to decide about this call.
@@ -203,7 +205,7 @@ impl State {
             return discarded;
         }
         if calls.all_ended() {
-            return self.turn_ended();
+            return self.changed_by(calls).unwrap_or_else(|| self.turn_ended());
         }
         if self.stop.as_ref().is_some_and(is_at_once) {
             let mut open = calls

@@ -7,8 +7,10 @@
 
 mod support;
 
-use phi_loop::replay;
-use phi_types::{Event, EventKind, Transcript};
+use phi_loop::{Input, replay};
+use phi_types::{
+    Configuration, ContextChange, Event, EventKind, Prune, Revert, RevertCategory, Tag, Transcript,
+};
 use serde_json::Value;
 use support::{Bench, Dice, configuration, prompt, world_move};
 
@@ -16,8 +18,12 @@ use support::{Bench, Dice, configuration, prompt, world_move};
 fn every_field_of_every_event_is_covered() {
     let (mut altered, mut early) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..18 {
-        let events = finished(seed);
+    for seed in 0..19 {
+        let events = if seed < 18 {
+            finished(seed)
+        } else {
+            reverted()
+        };
         if events.len() > 40 {
             continue;
         }
@@ -46,7 +52,15 @@ fn every_field_of_every_event_is_covered() {
         }
     }
     assert!(altered > 3_000 && kinds.len() >= 13, "{altered} {kinds:?}");
-    assert!(kinds.contains("cache_broken"), "{kinds:?}");
+    let also = [
+        "cache_broken",
+        "context_pruned",
+        "context_reverted",
+        "context_restored",
+    ];
+    for kind in also {
+        assert!(kinds.contains(kind), "{kind} is not in {kinds:?}");
+    }
     assert!(early > 3, "{early} calls started early");
 }
 
@@ -68,6 +82,36 @@ fn finished(seed: u64) -> Vec<Event> {
         world_move(&mut bench, &mut dice, step);
         step += 1;
     }
+    bench.events
+}
+
+/// A loop whose caller takes its second turn back and changes their mind, twice.
+fn reverted() -> Vec<Event> {
+    let mut bench = Bench::started(Configuration::default(), "Do it.");
+    for _ in 0..2 {
+        bench.call(&["pure"]);
+        for effect in bench.tools() {
+            bench.end_tool(effect, "ok");
+        }
+    }
+    let (to, category) = (Tag::entry(2), RevertCategory::Other("wrong file".into()));
+    let summary = "nothing of use".to_owned();
+    let revert = Revert {
+        to,
+        category,
+        summary,
+    };
+    for _ in 0..2 {
+        let change = ContextChange::Revert(revert.clone());
+        bench.handle(Input::Change(change));
+        let overlay = bench.machine.transcript().overlays().next().cloned();
+        bench.handle(Input::Restore(overlay.unwrap()));
+    }
+    let tags = vec![Tag::entry(2)];
+    let memo = Some("Nothing of use.".to_owned());
+    let prune = ContextChange::Prune(Prune { tags, memo });
+    bench.handle(Input::Change(prune));
+    bench.say("Done.");
     bench.events
 }
 

@@ -5,13 +5,18 @@
     reason = "helpers of tests fail as tests do"
 )]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
 
-use phi_loop::Machine;
-use phi_loop::simulation::{Anything, Oracle, Setting, Simulation, every_interleaving};
-use phi_types::{Event, EventKind, ToolEnding};
+use phi_loop::simulation::{
+    Anything, Dice, Oracle, Setting, Simulation, any_configuration, every_interleaving,
+};
+use phi_loop::{Input, Machine, RunTool, ToolReport};
+use phi_types::{
+    AskedBy, Configuration, ContextChange, ContextRestored, Event, EventKind, Point, Prune, Revert,
+    RevertCategory, Tag, Tags, ToolEnding, ToolResult, Transcript,
+};
 
 /// `.ci/run` runs many more with an optimised build.
 const SEEDS: u64 = 300;
@@ -55,6 +60,158 @@ fn every_interleaving_of_a_turn_keeps_every_promise() {
     assert!(found.transitions > 3 * found.states, "{found:?}");
     assert_eq!(found.tally.replays, found.states);
     assert_eq!(found.tally.worlds, found.ends);
+}
+
+/// Worlds whose models and callers change what the model reads, and take it back.
+struct Forgetful;
+
+/// A change of some early entry; it may not fit.
+fn change(dice: &mut Dice) -> ContextChange {
+    let tag = |dice: &mut Dice| Tag {
+        entry: dice.roll(9),
+        result: dice.one_in(4).then(|| u32::from(dice.one_in(2))),
+    };
+    if dice.one_in(2) {
+        return ContextChange::Revert(Revert {
+            to: tag(dice),
+            category: RevertCategory::DeadEnd,
+            summary: if dice.one_in(9) { " " } else { "no" }.to_owned(),
+        });
+    }
+    let tags = (0..=dice.roll(2)).map(|_| tag(dice)).collect();
+    let memo = dice.one_in(2).then(|| "x".to_owned());
+    ContextChange::Prune(Prune { tags, memo })
+}
+
+impl Setting for Forgetful {
+    fn configuration(&self, dice: &mut Dice) -> Configuration {
+        let tags = match dice.roll(3) {
+            0 => None,
+            1 => Some(Tags::Stay),
+            _ => Some(Tags::Newest(3)),
+        };
+        let mut configuration = any_configuration(dice);
+        let gates = [
+            Point::BeforeModel,
+            Point::BeforeTool,
+            Point::BeforeCompaction,
+        ];
+        configuration.points.retain(|point| gates.contains(point));
+        Configuration {
+            tags,
+            ..configuration
+        }
+    }
+
+    fn report(&self, _run: &RunTool, dice: &mut Dice) -> ToolReport {
+        let text = "a long way through every file and folder there is ";
+        let times = usize::try_from(dice.roll(4)).unwrap_or(0);
+        let mut result = ToolResult::text(text.repeat(times));
+        if dice.one_in(3) {
+            result = result.with_change(change(dice));
+        }
+        ToolReport::returned(result)
+    }
+
+    fn context(&self, transcript: &Transcript, dice: &mut Dice) -> Option<Input> {
+        let overlays: Vec<_> = transcript.overlays().cloned().collect();
+        match dice.roll(3) {
+            0 => None,
+            1 => Some(Input::Change(change(dice))),
+            _ => match overlays.get(usize::try_from(dice.roll(4)).unwrap_or(0)) {
+                Some(overlay) => Some(Input::Restore(overlay.clone())),
+                None => Some(Input::Change(change(dice))),
+            },
+        }
+    }
+
+    fn check(&self, events: &[Event], machine: &Machine) -> Result<(), String> {
+        let original = machine.transcript().history().entries();
+        // Whatever was laid, all of it comes off again, in any order.
+        let mut transcript = machine.transcript().clone();
+        let mut overlays: Vec<_> = transcript.overlays().cloned().collect();
+        let by_seed = overlays.len() / 2;
+        overlays.rotate_left(by_seed);
+        for (more, overlay) in (1..).zip(overlays) {
+            let last = events.last().ok_or("there is no event")?;
+            let (by, tokens) = (AskedBy::Caller {}, 0);
+            let restored = ContextRestored {
+                by,
+                overlay,
+                tokens,
+            };
+            let event = Event {
+                seq: last.seq + more,
+                kind: EventKind::ContextRestored(restored),
+                ..last.clone()
+            };
+            transcript
+                .apply(&event)
+                .map_err(|error| error.to_string())?;
+        }
+        let started = events.iter().find_map(|event| match &event.kind {
+            EventKind::LoopStarted(started) => Some(started),
+            _ => None,
+        });
+        let untagged = started.is_some_and(|started| started.configuration.tags.is_none());
+        let view = transcript.view().entries();
+        if view.len() != original.len() || (untagged && view != original) {
+            return Err("the view is not the history again".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn worlds_that_change_their_context_keep_every_promise() {
+    let tally = simulation(Forgetful).run(0..SEEDS);
+    tally.unwrap_or_else(|violation| panic!("{violation}"));
+    let tally = simulation(Forgetful).crash_everywhere(0..8);
+    tally.unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// Counts how the context of worlds changed.
+#[derive(Default)]
+struct Changes(Mutex<BTreeMap<(&'static str, bool), u32>>);
+
+impl Setting for Changes {
+    fn configuration(&self, dice: &mut Dice) -> Configuration {
+        Forgetful.configuration(dice)
+    }
+
+    fn report(&self, run: &RunTool, dice: &mut Dice) -> ToolReport {
+        Forgetful.report(run, dice)
+    }
+
+    fn context(&self, transcript: &Transcript, dice: &mut Dice) -> Option<Input> {
+        Forgetful.context(transcript, dice)
+    }
+
+    fn check(&self, events: &[Event], _machine: &Machine) -> Result<(), String> {
+        let mut changes = self.0.lock().map_err(|error| error.to_string())?;
+        for event in events {
+            let (what, by) = match &event.kind {
+                EventKind::ContextPruned(pruned) => ("pruned", &pruned.by),
+                EventKind::ContextReverted(reverted) => ("reverted", &reverted.by),
+                EventKind::ContextRestored(restored) => ("restored", &restored.by),
+                _ => continue,
+            };
+            let by_call = matches!(by, AskedBy::Call { .. });
+            *changes.entry((what, by_call)).or_default() += 1;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn contexts_change_in_every_way() {
+    let changes = Changes::default();
+    let reached = Simulation::new(&changes).run(0..300);
+    assert!(reached.is_ok(), "{reached:?}");
+    let changes = changes.0.lock().unwrap();
+    let kinds: Vec<_> = changes.keys().collect();
+    assert_eq!(kinds.len(), 5, "{changes:?}");
+    assert!(changes.values().all(|times| *times > 1), "{changes:?}");
 }
 
 /// Collects what worlds came to.

@@ -301,7 +301,7 @@ fn request(wire: &dyn Wire, data: &[u8]) -> Request {
                 let result = Arc::new(ToolResult {
                     content: content(*how, text),
                     is_error: how & 1 > 0,
-                    details: None,
+                    ..ToolResult::default()
                 });
                 let results = calls.drain(..usize::from(*how % 4).min(calls.len()));
                 let result = |call| CallResult {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Configuration, Continuation, Event, EventKind, Extension, FORMAT, Journal, LoopId, LoopStarted,
-    RawJson, SessionEnded, SessionId, SessionStarted,
+    Configuration, Continuation, Event, EventKind, Extension, FORMAT, HistoryDigest, Journal,
+    LoopId, LoopStarted, RawJson, SessionEnded, SessionId, SessionStarted,
 };
 
 use crate::error::StoreError;
@@ -450,6 +450,7 @@ fn in_loop(session: &str, n: u32, seq: u64) -> Event {
             continuation: Continuation::Initial,
             configuration,
             metadata: None,
+            history_digest: HistoryDigest::default(),
         }))
     } else {
         extension(seq)

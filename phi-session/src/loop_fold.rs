@@ -69,6 +69,14 @@ pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), Illega
         EventKind::InputFiltered(filtered) => {
             notice(record, event, NoticeKind::Filtered(filtered.clone()));
         }
+        EventKind::ContextPruned(_)
+        | EventKind::ContextReverted(_)
+        | EventKind::ContextRestored(_) => {
+            take(record, event)?;
+            let changed = context_changed(&event.kind).into_iter();
+            changed.for_each(|changed| notice(record, event, changed));
+            return Ok(());
+        }
         EventKind::LoopStarted(_) => return Err(IllegalSequence::LoopStart),
         EventKind::SessionStarted(_)
         | EventKind::SessionEnded(_)
@@ -308,6 +316,15 @@ fn resolve(
     })?;
     question.answer = Some((resolved.approval.clone(), event.at));
     Ok(())
+}
+
+fn context_changed(kind: &EventKind) -> Option<NoticeKind> {
+    match kind {
+        EventKind::ContextPruned(pruned) => Some(NoticeKind::Pruned(pruned.clone())),
+        EventKind::ContextReverted(reverted) => Some(NoticeKind::Reverted(reverted.clone())),
+        EventKind::ContextRestored(restored) => Some(NoticeKind::Restored(restored.clone())),
+        _ => None,
+    }
 }
 
 fn notice(record: &mut LoopRecord, event: &Event, kind: NoticeKind) {

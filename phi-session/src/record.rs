@@ -5,9 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Approval, ApprovalRequested, AssistantMessage, BranchScore, CompactionEnded, Configuration,
-    Continuation, EffectClass, EffectId, ForkedFrom, InputFiltered, LimitKind, LoopId, LoopStarted,
-    LoopStuck, ModelFailed, ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, Spent, StopCause,
-    ToolCall, ToolEnding, ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
+    ContextPruned, ContextRestored, ContextReverted, Continuation, EffectClass, EffectId,
+    ForkedFrom, InputFiltered, LimitKind, LoopId, LoopStarted, LoopStuck, ModelFailed,
+    ModelStarted, Outcome, RawJson, SessionId, SpawnedBy, Spent, StopCause, ToolCall, ToolEnding,
+    ToolResult, Transcript, TurnTrigger, Usage, UserMessage,
 };
 
 use crate::summary::{SessionSummary, Status};
@@ -356,6 +357,12 @@ pub enum NoticeKind {
     Restart,
     /// The input filters decided about a prompt or a message of its queue.
     Filtered(InputFiltered),
+    /// Tool results left its view.
+    Pruned(ContextPruned),
+    /// What followed an entry left its view.
+    Reverted(ContextReverted),
+    /// An overlay was taken off its view.
+    Restored(ContextRestored),
 }
 
 /// Several configurations that ran from one history.

@@ -204,7 +204,10 @@ impl SessionRecorder {
         let EventKind::LoopStarted(started) = &event.kind else {
             return Err(IllegalSequence::LoopStart);
         };
-        let transcript = self.inherited(started)?;
+        let mut transcript = self.inherited(started)?;
+        transcript
+            .apply(event)
+            .map_err(IllegalSequence::Conversation)?;
         let at = self.session.loops.len();
         self.session.loops.push(LoopRecord {
             id: loop_id.clone(),

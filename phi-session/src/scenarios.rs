@@ -262,6 +262,7 @@ impl Lab {
                 continuation: Continuation::Initial,
                 configuration: Configuration::default(),
                 metadata: None,
+                history_digest: phi_types::HistoryDigest::default(),
             }))
         });
         let kinds = begun.into_iter().chain(kinds);

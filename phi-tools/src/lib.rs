@@ -33,6 +33,14 @@
 //! | `list_files` | `path?`, `glob?`, `limit?` | pure |
 //! | `search` | `pattern`, `path?`, `glob?`, `limit?` | pure |
 //!
+//! [`Registry::with_context_tools`] adds two more, with which a model changes what it reads. Both are
+//! pure: they ask their loop for the change, which takes effect when the turn has all its results.
+//!
+//! | name | arguments |
+//! |---|---|
+//! | `prune_context` | `tags`, `memo?` |
+//! | `revert_context` | `tag`, `category`, `reason?`, `summary` |
+//!
 //! **Disclosure.** [`Registry::with_disclosure`] and [`disclosed`] show a model the first sentence and
 //! the names of the arguments of each tool; `tool_help` tells the rest on demand.
 //!
@@ -58,6 +66,7 @@ mod bash;
 mod beneath;
 mod blocking;
 mod capture;
+mod context;
 mod disclosure;
 mod edit_file;
 mod edits;

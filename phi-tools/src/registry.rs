@@ -65,6 +65,16 @@ impl Registry {
         registry
     }
 
+    /// Adds the tools with which a model changes what it reads: `prune_context` and
+    /// `revert_context`. They name entries by their tags, so switch on
+    /// [`phi_types::Configuration::tags`] with them.
+    #[must_use]
+    pub fn with_context_tools(mut self) -> Self {
+        self.add("prune_context", crate::context::prune);
+        self.add("revert_context", crate::context::revert);
+        self
+    }
+
     /// Adds a factory under a name, in place of what had the name before.
     pub fn add<T: Tool + 'static>(
         &mut self,

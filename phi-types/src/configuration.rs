@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Tags;
 use crate::id::ConfigurationId;
 use crate::queue::Delivery;
 
@@ -33,6 +34,9 @@ pub struct Configuration {
     /// How messages that wait join.
     #[serde(default, skip_serializing_if = "QueuePolicy::is_default")]
     pub queues: QueuePolicy,
+    /// How long the model reads the tags of entries, by which it can name them; `None` shows none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Tags>,
     /// The points that hooks claim; elsewhere nobody is asked.
     pub points: Vec<Point>,
     /// The seed of everything random: the jitter of retries.
@@ -51,6 +55,7 @@ impl Default for Configuration {
             compact_at: None,
             exact_count: false,
             queues: QueuePolicy::default(),
+            tags: None,
             points: Vec::new(),
             seed: 0,
         }

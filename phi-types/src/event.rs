@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{ApprovalRequested, ApprovalResolved};
+use crate::context::{ContextPruned, ContextRestored, ContextReverted};
 use crate::facts::{
     BranchSelected, BranchesStarted, CacheBroken, CompactionEnded, CompactionStarted, Extension,
     LimitWarning, LoopEnded, LoopStarted, MessageAdded, ModelFailed, ModelStarted, Recovered,
@@ -98,6 +99,12 @@ pub enum EventKind {
     CompactionStarted(CompactionStarted),
     /// It was, or could not be.
     CompactionEnded(CompactionEnded),
+    /// Tool results left the view.
+    ContextPruned(ContextPruned),
+    /// The entries after one of them left the view.
+    ContextReverted(ContextReverted),
+    /// An overlay was taken off the view.
+    ContextRestored(ContextRestored),
     /// A fact of an upper layer.
     Extension(Extension),
     /// A kind of a newer version, kept as it is.
@@ -132,6 +139,9 @@ deserialize_tagged!(EventKind, "type" {
     "approval_resolved" => ApprovalResolved,
     "compaction_started" => CompactionStarted,
     "compaction_ended" => CompactionEnded,
+    "context_pruned" => ContextPruned,
+    "context_reverted" => ContextReverted,
+    "context_restored" => ContextRestored,
     "extension" => Extension,
 } else Unknown);
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::configuration::Configuration;
 use crate::early::EarlyStart;
 use crate::error::ProviderError;
+use crate::history::HistoryDigest;
 use crate::id::{EffectId, LoopId, QueueId, SessionId};
 use crate::json::RawJson;
 use crate::limits::LimitScope;
@@ -122,6 +123,13 @@ pub struct LoopStarted {
     /// What the caller wants to find again, as an object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<RawJson>,
+    /// How the digests of this loop's requests are made of the entries; chained where a log does not
+    /// say it.
+    #[serde(
+        default = "HistoryDigest::unsaid",
+        skip_serializing_if = "HistoryDigest::is_unsaid"
+    )]
+    pub history_digest: HistoryDigest,
 }
 
 /// In which way a loop continues what was before.

@@ -1,10 +1,11 @@
 //! A conversation as a persistent path: append and fork are O(1), forks share everything.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
-use xxhash_rust::xxh64::Xxh64;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh64::{Xxh64, xxh64};
 
 use crate::message::{AssistantMessage, ExtensionMessage, UserMessage};
 use crate::tokens::{EstimatedTokens, TokenCounter};
@@ -45,16 +46,70 @@ fn id_only<S: serde::Serializer>(call: &ToolCall, serializer: S) -> Result<S::Ok
 #[derive(Clone, Default)]
 pub struct History {
     head: Option<Arc<Node>>,
+    /// How the digests of further entries are made.
+    digest: HistoryDigest,
+}
+
+/// How the rolling hash of a [`History`] is made of its entries.
+///
+/// A log says which one its loop uses ([`crate::LoopStarted::history_digest`]), so that it replays to
+/// the digests that it holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryDigest {
+    /// The JSON of an entry is hashed with the hash before it as the seed: whatever moves an entry
+    /// hashes it again. Logs that do not say otherwise hold these.
+    Chained,
+    /// The JSON of an entry is hashed by itself, once, and that hash with the hash before it as the
+    /// seed: an entry that moves is not hashed again.
+    #[default]
+    Combined,
+}
+
+impl HistoryDigest {
+    pub(crate) fn unsaid() -> Self {
+        Self::Chained
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+    pub(crate) fn is_unsaid(&self) -> bool {
+        *self == Self::unsaid()
+    }
 }
 
 struct Node {
-    entry: Entry,
+    item: Item,
     parent: Option<Arc<Self>>,
     len: usize,
     /// Of the path; made when it is asked for, because a record of a session never does.
     digest: OnceLock<u64>,
+    digest_by: HistoryDigest,
     /// Estimated tokens of the path.
     tokens: u64,
+}
+
+/// An entry and its own hash, which moves with it.
+#[derive(Clone)]
+pub(crate) struct Item {
+    entry: Entry,
+    /// Made when it is asked for.
+    digest: OnceLock<u64>,
+    tokens: u64,
+}
+
+impl Item {
+    pub(crate) fn new(entry: Entry) -> Self {
+        let tokens = EstimatedTokens.entry(&entry);
+        Self {
+            entry,
+            digest: OnceLock::new(),
+            tokens,
+        }
+    }
+
+    pub(crate) fn entry(&self) -> &Entry {
+        &self.entry
+    }
 }
 
 impl History {
@@ -66,16 +121,76 @@ impl History {
 
     /// Appends one entry in constant time.
     pub fn push(&mut self, entry: Entry) {
-        let len = self.len() + 1;
-        let tokens = self.estimated_tokens() + EstimatedTokens.entry(&entry);
+        self.push_item(Item::new(entry));
+    }
+
+    /// Appends an entry that is hashed only if it was not before.
+    pub(crate) fn push_item(&mut self, item: Item) {
+        let (len, tokens) = (self.len() + 1, self.estimated_tokens() + item.tokens);
         let parent = self.head.take();
         self.head = Some(Arc::new(Node {
-            entry,
+            item,
             parent,
             len,
             digest: OnceLock::new(),
+            digest_by: self.digest,
             tokens,
         }));
+    }
+
+    /// Sets how the digests of further entries are made; those that are there keep theirs.
+    pub(crate) fn digest_by(&mut self, digest: HistoryDigest) {
+        self.digest = digest;
+    }
+
+    /// Replaces ranges of entries, which are in order and do not overlap. The entries before the first
+    /// one stay shared, and none that merely moves is hashed again.
+    pub(crate) fn spliced(&self, edits: Vec<(Range<usize>, Vec<Item>)>) -> Self {
+        let Some(first) = edits.first().map(|(range, _)| range.start) else {
+            return self.clone();
+        };
+        let mut rest: Vec<&Node> = Vec::with_capacity(self.len().saturating_sub(first));
+        let mut head = self.head.as_ref();
+        while let Some(node) = head.filter(|node| node.len > first) {
+            rest.push(node);
+            head = node.parent.as_ref();
+        }
+        let mut new = Self {
+            head: head.cloned(),
+            digest: self.digest,
+        };
+        let mut edits = edits.into_iter().peekable();
+        let mut removed_to = first;
+        for (at, node) in (first..).zip(rest.into_iter().rev()) {
+            while let Some((range, items)) = edits.next_if(|(range, _)| range.start <= at) {
+                items.into_iter().for_each(|item| new.push_item(item));
+                removed_to = removed_to.max(range.end);
+            }
+            if at >= removed_to {
+                new.push_item(node.item.clone());
+            }
+        }
+        for (_, items) in edits {
+            items.into_iter().for_each(|item| new.push_item(item));
+        }
+        new
+    }
+
+    /// Returns some of the entries, which are named in ascending order.
+    ///
+    /// The cost is linear in the entries after the first of them.
+    pub(crate) fn items(&self, places: &[usize]) -> Vec<Item> {
+        let mut items = Vec::with_capacity(places.len());
+        let mut head = &self.head;
+        for place in places.iter().rev() {
+            while let Some(node) = head.as_ref().filter(|node| node.len > place + 1) {
+                head = &node.parent;
+            }
+            let found = head.as_ref().filter(|node| node.len == place + 1);
+            items.extend(found.map(|node| node.item.clone()));
+        }
+        items.reverse();
+        items
     }
 
     /// Returns the number of entries.
@@ -90,9 +205,9 @@ impl History {
         self.head.is_none()
     }
 
-    /// Returns the rolling hash over what a model reads of all entries (xxh64 of its JSON, seeded by
-    /// the hash before), which is the same on every machine. Usage and origin of an answer are not
-    /// part of it.
+    /// Returns the rolling hash over what a model reads of all entries: xxh64 of the JSON of each,
+    /// and of these hashes in their order as [`HistoryDigest`] says. It is the same on every machine.
+    /// Usage and origin of an answer are not part of it.
     ///
     /// The cost is linear in the entries that were not hashed yet, each of which is hashed once.
     #[must_use]
@@ -110,10 +225,7 @@ impl History {
     #[must_use]
     pub fn estimated_tokens_by_entry(&self) -> Vec<u64> {
         let mut tokens = Vec::with_capacity(self.len());
-        tokens.extend(self.ancestors().map(|node| {
-            let before = node.parent.as_ref().map_or(0, |parent| parent.tokens);
-            node.tokens - before
-        }));
+        tokens.extend(self.ancestors().map(|node| node.item.tokens));
         tokens.reverse();
         tokens
     }
@@ -121,12 +233,12 @@ impl History {
     /// Returns the newest entry.
     #[must_use]
     pub fn last(&self) -> Option<&Entry> {
-        self.head.as_ref().map(|node| &node.entry)
+        self.head.as_ref().map(|node| &node.item.entry)
     }
 
     /// Iterates from the newest entry to the first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Entry> {
-        self.ancestors().map(|history| &history.entry)
+        self.ancestors().map(|node| &node.item.entry)
     }
 
     /// Collects the entries from the first to the newest, in one allocation.
@@ -145,6 +257,7 @@ impl History {
     pub fn prefix(&self, len: usize) -> Self {
         Self {
             head: node_at(&self.head, len).cloned(),
+            digest: self.digest,
         }
     }
 
@@ -228,12 +341,23 @@ impl Node {
     }
 }
 
+impl Node {
+    fn digest_after(&self, before: u64) -> u64 {
+        let Item { entry, digest, .. } = &self.item;
+        match self.digest_by {
+            HistoryDigest::Chained => entry_digest(before, entry),
+            HistoryDigest::Combined => {
+                let own = digest.get_or_init(|| entry_digest(0, entry));
+                xxh64(&own.to_le_bytes(), before)
+            }
+        }
+    }
+}
+
 /// Hashes nodes of one path, the newest of which comes first; returns the digest of that one.
 fn hash_oldest_first(before: u64, nodes: &[&Node]) -> u64 {
     nodes.iter().rev().fold(before, |before, node| {
-        *node
-            .digest
-            .get_or_init(|| digest_after(before, &node.entry))
+        *node.digest.get_or_init(|| node.digest_after(before))
     })
 }
 
@@ -256,10 +380,10 @@ fn node_at(head: &Option<Arc<Node>>, len: usize) -> Option<&Arc<Node>> {
     head
 }
 
-fn digest_after(before: u64, entry: &Entry) -> u64 {
+fn entry_digest(seed: u64, entry: &Entry) -> u64 {
     match entry {
-        Entry::Assistant(message) => digest_of(before, &("assistant", &message.parts)),
-        Entry::User(_) | Entry::Results(_) | Entry::Extension(_) => digest_of(before, entry),
+        Entry::Assistant(message) => digest_of(seed, &("assistant", &message.parts)),
+        Entry::User(_) | Entry::Results(_) | Entry::Extension(_) => digest_of(seed, entry),
     }
 }
 
@@ -407,7 +531,7 @@ mod tests {
         for length in [0, 1, 200, 250, 256, 257, 1_000] {
             let value = ["x".repeat(length), "é\n".repeat(length)];
             let json = serde_json::to_string(&value).unwrap();
-            let whole = xxhash_rust::xxh64::xxh64(json.as_bytes(), 7);
+            let whole = xxh64(json.as_bytes(), 7);
             assert_eq!(digest_of(7, &value), whole, "{length}");
         }
     }

@@ -20,6 +20,7 @@
 mod approval;
 mod assembler;
 mod configuration;
+mod context;
 mod delta;
 mod early;
 mod error;
@@ -35,6 +36,7 @@ mod live;
 mod message;
 mod outcome;
 mod overlay;
+mod overlays;
 mod provider;
 mod queue;
 mod request;
@@ -53,6 +55,10 @@ pub use assembler::{Assembler, MisplacedDelta};
 pub use configuration::{
     CompactAt, Configuration, Limits, Point, QueuePolicy, RetryPolicy, ToolExecution, ToolPolicy,
 };
+pub use context::{
+    AskedBy, ContextChange, ContextPruned, ContextRestored, ContextReverted, InvalidTag, OverlayId,
+    Prune, Revert, RevertCategory, Tag, Tags,
+};
 pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
 };
@@ -66,7 +72,7 @@ pub use facts::{
     RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged,
     ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
-pub use history::{CallResult, Entry, History, digest_of};
+pub use history::{CallResult, Entry, History, HistoryDigest, digest_of};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
 pub use image::ImageSize;
 pub use journal::Journal;
@@ -90,6 +96,6 @@ pub use tool::{
     Arguments, EffectClass, InvalidArguments, ProgressSink, Spawned, Tool, ToolCall, ToolContext,
     ToolEnding, ToolKind, ToolProgress, ToolResult, ToolSpec,
 };
-pub use transcript::{IllegalEvent, OpenCall, Queued, Transcript};
+pub use transcript::{IllegalEvent, NextView, OpenCall, Queued, Transcript};
 pub use transcript_check::{TranscriptChecker, TranscriptFault, check_transcript};
 pub use usage::{Price, Spent, Usage};

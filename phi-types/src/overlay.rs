@@ -1,9 +1,11 @@
 //! Overlays: what a compaction leaves out of a view, which the history keeps.
 
+use std::collections::{BTreeMap, btree_map};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::facts::{CompactionBlock, PrunedResult};
-use crate::history::{CallResult, Entry, History};
+use crate::history::{CallResult, Entry, History, Item};
 use crate::transcript::IllegalEvent;
 
 impl History {
@@ -17,36 +19,54 @@ impl History {
         pruned: &[PrunedResult],
         block: Option<&CompactionBlock>,
     ) -> Result<Self, IllegalEvent> {
-        let len = self.len();
         let block = block
-            .map(|block| Ok((range(block, len)?, block)))
+            .map(|block| Ok((range(block, self.len())?, block)))
             .transpose()?;
-        let mut first = block.as_ref().map_or(len, |(range, _)| range.0);
-        for result in pruned {
-            first = first.min(usize::try_from(result.entry).unwrap_or(usize::MAX));
+        let mut replaced: BTreeMap<usize, Vec<CallResult>> = BTreeMap::new();
+        for new in pruned {
+            self.replace(&mut replaced, new)?;
         }
-        let mut rest: Vec<Entry> = self.newest_first().take(len - first).cloned().collect();
-        rest.reverse();
-        for result in pruned {
-            replace(&mut rest, first, result)?;
-        }
+        let mut edits: Vec<(Range<usize>, Vec<Item>)> = Vec::new();
         if let Some(((start, end), block)) = block {
-            let messages = block
-                .replacement
-                .iter()
-                .map(|it| Entry::User(Arc::clone(it)));
-            let replaced = rest.splice(start - first..end - first, messages);
-            drop(replaced);
+            replaced.retain(|at, _| !(start..end).contains(at));
+            let messages = block.replacement.iter();
+            let messages = messages.map(|it| Item::new(Entry::User(Arc::clone(it))));
+            edits.push((start..end, messages.collect()));
         }
-        let mut view = self.prefix(first);
-        for entry in rest {
-            view.push(entry);
+        for (at, results) in replaced {
+            edits.push((at..at + 1, vec![Item::new(Entry::Results(results.into()))]));
         }
-        Ok(view)
+        edits.sort_by_key(|(range, _)| range.start);
+        Ok(self.spliced(edits))
+    }
+
+    fn replace(
+        &self,
+        replaced: &mut BTreeMap<usize, Vec<CallResult>>,
+        new: &PrunedResult,
+    ) -> Result<(), IllegalEvent> {
+        let (entry, index) = (new.entry, new.index);
+        let missing = IllegalEvent::NoSuchResult { entry, index };
+        let Some(at) = usize::try_from(entry).ok().filter(|at| *at < self.len()) else {
+            return Err(missing);
+        };
+        let results = match replaced.entry(at) {
+            btree_map::Entry::Occupied(there) => there.into_mut(),
+            btree_map::Entry::Vacant(place) => match self.prefix(at + 1).last() {
+                Some(Entry::Results(results)) => place.insert(results.to_vec()),
+                _ => return Err(missing),
+            },
+        };
+        let one = usize::try_from(index).ok();
+        let one = one
+            .and_then(|index| results.get_mut(index))
+            .ok_or(missing)?;
+        one.result = Arc::clone(&new.result);
+        Ok(())
     }
 }
 
-fn range(block: &CompactionBlock, len: usize) -> Result<(usize, usize), IllegalEvent> {
+pub(crate) fn range(block: &CompactionBlock, len: usize) -> Result<(usize, usize), IllegalEvent> {
     let CompactionBlock { first, count, .. } = *block;
     let start = usize::try_from(first).ok();
     let end = first
@@ -56,26 +76,6 @@ fn range(block: &CompactionBlock, len: usize) -> Result<(usize, usize), IllegalE
         (Some(start), Some(end)) if end <= len && count > 0 => Ok((start, end)),
         _ => Err(IllegalEvent::NoSuchBlock { first, count, len }),
     }
-}
-
-fn replace(rest: &mut [Entry], first: usize, new: &PrunedResult) -> Result<(), IllegalEvent> {
-    let (entry, index) = (new.entry, new.index);
-    let place = usize::try_from(entry)
-        .ok()
-        .and_then(|at| at.checked_sub(first));
-    let Some(Entry::Results(results)) = place.and_then(|at| rest.get_mut(at)) else {
-        return Err(IllegalEvent::NoSuchResult { entry, index });
-    };
-    let mut all: Vec<CallResult> = results.to_vec();
-    let one = usize::try_from(index)
-        .ok()
-        .and_then(|index| all.get_mut(index));
-    let Some(one) = one else {
-        return Err(IllegalEvent::NoSuchResult { entry, index });
-    };
-    one.result = Arc::clone(&new.result);
-    *results = all.into();
-    Ok(())
 }
 
 #[cfg(test)]

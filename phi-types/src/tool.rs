@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_core::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::context::ContextChange;
 use crate::id::{EffectId, SessionId};
 use crate::json::RawJson;
 use crate::message::{Content, PartFacts};
@@ -151,6 +152,10 @@ pub struct ToolResult {
     /// Facts for programs and user interfaces; no model reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<RawJson>,
+    /// What the call wants changed in what the model reads. It takes effect when all calls of the
+    /// turn have their results; where it does not fit, the result becomes an error that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<Box<ContextChange>>,
 }
 
 impl ToolResult {
@@ -161,6 +166,7 @@ impl ToolResult {
             content: vec![Content::text(text)],
             is_error: false,
             details: None,
+            change: None,
         }
     }
 
@@ -177,6 +183,13 @@ impl ToolResult {
     #[must_use]
     pub fn with_details<T: Serialize + ?Sized>(mut self, details: &T) -> Self {
         self.details = RawJson::from_value(details).ok();
+        self
+    }
+
+    /// Asks for a change of what the model reads.
+    #[must_use]
+    pub fn with_change(mut self, change: ContextChange) -> Self {
+        self.change = Some(Box::new(change));
         self
     }
 }

@@ -3,18 +3,24 @@
 use std::sync::Arc;
 
 use crate::approval::{AnswerScope, ApprovalResolved, StickyAnswers};
+use crate::context::OverlayId;
 use crate::early::{self, EarlyCall};
 use crate::event::{Event, EventKind};
 use crate::facts::{MessageAdded, RequestPart, ToolEnded, TurnTrigger};
 use crate::history::{CallResult, Entry, History};
 use crate::id::QueueId;
 use crate::message::{AssistantMessage, Message, UserMessage};
+use crate::overlays::Overlays;
 use crate::queue::{FilterVerdict, InputFiltered, MessageQueued, Queue};
 use crate::request::{ModelPatch, Surface};
 use crate::sent::Sent;
 use crate::tokens::{Calibration, EstimatedTokens, TokenCounter};
 use crate::tool::{ToolCall, ToolEnding, ToolResult};
 use crate::usage::Usage;
+
+mod view;
+
+pub use view::NextView;
 
 /// What a conversation is after some events: machine and recorder both embed it.
 ///
@@ -25,6 +31,8 @@ pub struct Transcript {
     // Wide: a conversation, what is open of it, and what it took.
     history: History,
     view: History,
+    /// How the view comes of the history; `None` while it is the history.
+    overlays: Option<Arc<Overlays>>,
     surface: Surface,
     requests: Requests,
     early: Vec<EarlyCall>,
@@ -100,6 +108,12 @@ pub enum IllegalEvent {
         /// Entries in the view.
         len: usize,
     },
+    /// An overlay that is taken off is not on the view: it never was, or was taken off before.
+    #[error("there is no overlay {0} on the view")]
+    NoSuchOverlay(OverlayId),
+    /// An event that changes the view belongs to no loop, so that nothing names its overlay.
+    #[error("an event that changes the view belongs to no loop")]
+    OutsideLoop,
     /// A result that is shown shorter is not in the view.
     #[error("there is no result {index} in entry {entry} of the view")]
     NoSuchResult {
@@ -135,6 +149,7 @@ impl Transcript {
         Self {
             history: self.history.clone(),
             view: self.view.clone(),
+            overlays: self.overlays.clone(),
             surface: self.surface.clone(),
             answers: Answers {
                 sticky: self.answers.sticky.clone(),
@@ -154,7 +169,20 @@ impl Transcript {
     /// # Errors
     /// [`IllegalEvent`] for a sequence that no machine writes; the transcript stays as it was.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        self.apply_with(event, None)
+    }
+
+    /// Folds one event in, of which [`Transcript::next_view`] may have made the view already.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] for a sequence that no machine writes; the transcript stays as it was.
+    pub fn apply_with(
+        &mut self,
+        event: &Event,
+        next: Option<NextView>,
+    ) -> Result<(), IllegalEvent> {
         match &event.kind {
+            EventKind::LoopStarted(started) => self.begin(started),
             EventKind::Message(added) => self.add_message(added)?,
             EventKind::MessageQueued(MessageQueued {
                 id,
@@ -205,7 +233,7 @@ impl Transcript {
             EventKind::ModelFailed(failed) => self.add_usage(&failed.facts.usage),
             EventKind::CompactionEnded(ended) => {
                 if ended.block.is_some() || !ended.pruned.is_empty() {
-                    self.view = self.view.overlaid(&ended.pruned, ended.block.as_ref())?;
+                    self.change_view(event, next)?;
                 }
                 if let Some(counted) = &ended.counted {
                     let estimated = self.requests.surface_tokens + self.view.estimated_tokens();
@@ -213,6 +241,9 @@ impl Transcript {
                 }
                 self.add_usage(&ended.usage);
             }
+            EventKind::ContextPruned(_)
+            | EventKind::ContextReverted(_)
+            | EventKind::ContextRestored(_) => self.change_view(event, next)?,
             // The rest says nothing about the conversation.
             _ => {}
         }
@@ -426,16 +457,5 @@ impl Transcript {
     fn add_usage(&mut self, usage: &Usage) {
         self.usage.add(usage);
         self.turn_usage.add(usage);
-    }
-
-    /// While the view is the whole history both share each entry; after a compaction they part.
-    fn push(&mut self, entry: Entry) {
-        if self.view.is_same_path(&self.history) {
-            self.history.push(entry);
-            self.view = self.history.clone();
-        } else {
-            self.view.push(entry.clone());
-            self.history.push(entry);
-        }
     }
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Context;
 
 use futures_util::task::AtomicWaker;
-use phi_types::{AnswerScope, Approval, EffectId, QueueId, SurfaceChanged, UserMessage};
+use phi_types::{
+    AnswerScope, Approval, ContextChange, EffectId, OverlayId, Prune, QueueId, Revert,
+    SurfaceChanged, UserMessage,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::io::{Input, Rejected};
@@ -122,6 +125,45 @@ impl Handle {
     /// [`Rejected::IllShaped`] for a change that leaves no model.
     pub async fn change_surface(&self, changed: SurfaceChanged) -> Result<(), Rejected> {
         self.send(Input::SurfaceChanged(changed)).await
+    }
+
+    /// Takes tool results out of what the model reads, from its next call on. The history keeps them,
+    /// and [`Handle::restore`] brings them back.
+    ///
+    /// **Cancel safety:** a dropped call may have made the change.
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; [`Rejected::NotNow`] while a compaction is under
+    /// way.
+    pub async fn prune(&self, prune: Prune) -> Result<(), Rejected> {
+        self.send(Input::Change(ContextChange::Prune(prune))).await
+    }
+
+    /// Takes what follows an entry out of what the model reads, from its next call on; a summary
+    /// stands for it. An answer whose calls are open stays. Otherwise like [`Handle::prune`].
+    ///
+    /// **Cancel safety:** a dropped call may have made the change.
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; [`Rejected::NotNow`] while a compaction is under
+    /// way.
+    pub async fn revert(&self, revert: Revert) -> Result<(), Rejected> {
+        self.send(Input::Change(ContextChange::Revert(revert)))
+            .await
+    }
+
+    /// Takes an overlay off what the model reads, from its next call on: one of
+    /// [`phi_types::Transcript::overlays`], however old, a compaction included. What a newer overlay
+    /// hides too stays hidden. A compaction that was taken off may be made again, where the view
+    /// exceeds the threshold for it.
+    ///
+    /// **Cancel safety:** a dropped call may have made the change.
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; [`Rejected::NotNow`] while a compaction is under
+    /// way.
+    pub async fn restore(&self, overlay: OverlayId) -> Result<(), Rejected> {
+        self.send(Input::Restore(overlay)).await
     }
 
     /// Ends the loop after what runs now; nothing new starts.

@@ -115,6 +115,7 @@ impl Machine {
         let ended = calls.filter_map(|(index, slot)| match slot {
             Slot::Running(running) => {
                 let report = self.held.get(&running.seq)?.clone();
+                let report = self.with_fitting_change(&self.effect_id(running.seq), report);
                 Some(ToolEnded {
                     index,
                     call_id: running.call.id.clone(),

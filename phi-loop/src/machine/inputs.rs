@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    AnswerScope, Approval, ApprovalResolved, Content, EffectId, EventKind, Increment, LimitKind,
-    Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue, QueueId, Spent,
-    StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress, ToolResult,
-    Usage, UserMessage,
+    AnswerScope, Approval, ApprovalResolved, Content, EffectId, EventKind, HistoryDigest,
+    Increment, LimitKind, Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue,
+    QueueId, Spent, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
+    ToolResult, Usage, UserMessage,
 };
 
 use super::Machine;
@@ -90,6 +90,7 @@ impl Machine {
                 continuation: start.continuation,
                 configuration: start.configuration,
                 metadata: start.metadata,
+                history_digest: HistoryDigest::default(),
             })),
         );
         let surface = start.surface;
@@ -176,7 +177,7 @@ impl Machine {
             ending,
             result,
             child,
-        } = report;
+        } = self.with_fitting_change(effect, report);
         let call_id = match self.state.calls().and_then(|calls| calls.get(index)) {
             Some(Slot::Running(running)) => Arc::clone(&running.call.id),
             _ => return Err(Rejected::NotOutstanding(effect.clone())),
@@ -232,8 +233,8 @@ impl Machine {
         usage: Usage,
     ) -> Result<(), Rejected> {
         self.compacting(effect)?;
-        let ended = self.state.compaction_ended(compacted, usage);
-        self.emit(now, ended);
+        let (ended, next) = self.state.compaction_ended(compacted, usage);
+        self.emit_with(now, ended, next);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{CallHash, EffectId, Event, EventKind, Outcome, ToolEnding};
+use phi_types::{CallHash, EffectId, Event, EventKind, NextView, Outcome, ToolEnding};
 
 use super::{Attempt, Deciding, Machine, Pending};
 use crate::calls::{Running, Slot};
@@ -37,6 +37,7 @@ impl Machine {
             match self.state.step(&asked, now) {
                 Step::Wait => break,
                 Step::Emit(kind) => self.emit(now, kind),
+                Step::Change(planned) => self.emit_with(now, planned.kind, Some(planned.next)),
                 Step::Decide(point) => self.ask_step(point),
                 Step::DecideTool(index, call) => self.ask_tool(index, call),
             }
@@ -70,6 +71,16 @@ impl Machine {
 
     /// Writes one event down, folds it in and notes what it starts or breaks off.
     pub(super) fn emit(&mut self, now: DateTime<Utc>, kind: EventKind) {
+        self.emit_with(now, kind, None);
+    }
+
+    /// Writes down an event of which the view to which it leads may be known already.
+    pub(super) fn emit_with(
+        &mut self,
+        now: DateTime<Utc>,
+        kind: EventKind,
+        next: Option<NextView>,
+    ) {
         self.before_apply(&kind);
         let kind = self.with_sub_agent(kind);
         let event = Event {
@@ -79,7 +90,7 @@ impl Machine {
             at: now,
             kind,
         };
-        if let Err(error) = self.state.apply(&event) {
+        if let Err(error) = self.state.apply_with(&event, next) {
             // The state decides what is written, so this is a defect of the machine itself.
             debug_assert!(
                 false,
@@ -155,6 +166,9 @@ impl Machine {
             EventKind::TurnEnded(_)
             | EventKind::Message(_)
             | EventKind::SurfaceChanged(_)
+            | EventKind::ContextPruned(_)
+            | EventKind::ContextReverted(_)
+            | EventKind::ContextRestored(_)
             | EventKind::CompactionEnded(_) => self.forget_step(),
             EventKind::LoopEnded(_) => self.deciding = Deciding::default(),
             _ => {}

@@ -111,6 +111,9 @@ fn queue(
     dice: &mut Dice,
     input: fn(QueueId, Arc<UserMessage>) -> Input,
 ) -> Result<(), Broken> {
+    if let Some(input) = context(world, dice) {
+        return world.give(input).map(drop);
+    }
     // Ids come again, and so does the word of a user who says nothing.
     let id = QueueId::new(&format!("q{}", dice.roll(6))).expect("the name is valid");
     let text = if dice.one_in(20) { " " } else { "wait" };
@@ -138,7 +141,17 @@ fn progress(world: &mut World<'_>, _dice: &mut Dice) -> Result<(), Broken> {
     ))
 }
 
+/// Where the setting wants what the model reads changed, that happens instead.
+fn context(world: &World<'_>, dice: &mut Dice) -> Option<Input> {
+    world
+        .setting
+        .context(world.process.machine.transcript(), dice)
+}
+
 fn surface(world: &mut World<'_>, dice: &mut Dice) -> Result<(), Broken> {
+    if let Some(input) = context(world, dice) {
+        return world.give(input).map(drop);
+    }
     let surface = world.scenario.surface.clone();
     let changed = match dice.roll(5) {
         0 => SurfaceChanged {
@@ -173,6 +186,9 @@ fn surface(world: &mut World<'_>, dice: &mut Dice) -> Result<(), Broken> {
 
 /// Something that is not outstanding is answered: it ended before, or never was.
 fn stale(world: &mut World<'_>, dice: &mut Dice) -> Result<(), Broken> {
+    if let Some(input) = context(world, dice) {
+        return world.give(input).map(drop);
+    }
     let machine = &world.process.machine;
     let events = u64::try_from(world.events.len()).unwrap_or(u64::MAX);
     let seq = dice.roll(events + 3);

@@ -235,11 +235,12 @@ impl World<'_> {
             }
         }
         let overlaid = !transcript.view().is_same_path(transcript.history());
-        Oracle::Compactions.holds(overlaid == (self.watch.helped() > 0), || {
-            format!(
-                "{} compactions helped, overlaid {overlaid}",
-                self.watch.helped()
-            )
+        let overlays = transcript.overlays().count();
+        let laid = self.scenario.before.overlays().count() + self.watch.laid();
+        let tagged = self.scenario.configuration.tags.is_some() && !transcript.history().is_empty();
+        let right = overlays == laid - self.watch.taken_off();
+        Oracle::Compactions.holds(right && overlaid == (overlays > 0 || tagged), || {
+            format!("{overlays} overlays of {laid}, tagged {tagged}, overlaid {overlaid}")
         })?;
         let replayed = replay(&self.scenario.before, &self.events)
             .map_err(|diverged| Oracle::ReplayEqual.broken(format!("{diverged}\n{diverged:?}")))?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use phi_types::{
     CompactAt, Configuration, Delivery, EffectClass, Event, Identity, LimitKind, Limits,
     ModelPatch, Point, QueuePolicy, RawJson, RetryPolicy, Surface, Target, ToolEnding,
-    ToolExecution, ToolKind, ToolPolicy, ToolResult, ToolSpec, UserMessage,
+    ToolExecution, ToolKind, ToolPolicy, ToolResult, ToolSpec, Transcript, UserMessage,
 };
 
 use super::dice::Dice;
 use crate::decision::{Subject, Verdict};
-use crate::io::{RunTool, ToolReport};
+use crate::io::{Input, RunTool, ToolReport};
 use crate::machine::Machine;
 
 /// What a world is made of. Every method has a default: any policy, any tools, any behaviour.
@@ -47,6 +47,12 @@ pub trait Setting: Sync {
         }
     }
 
+    /// Returns what the caller wants changed in what the model reads: [`Input::Change`] or
+    /// [`Input::Restore`]. It is asked now and then in the place of another move; `None` wants nothing.
+    fn context(&self, _transcript: &Transcript, _dice: &mut Dice) -> Option<Input> {
+        None
+    }
+
     /// Returns what the hooks decide where the policy claims a point.
     fn verdict(&self, subject: &Subject, dice: &mut Dice) -> Verdict {
         let fits = VERDICTS.iter().filter(|(fits, ..)| fits(subject));
@@ -81,6 +87,10 @@ impl<S: Setting> Setting for &S {
 
     fn arguments(&self, tool: &str, dice: &mut Dice) -> String {
         (**self).arguments(tool, dice)
+    }
+
+    fn context(&self, transcript: &Transcript, dice: &mut Dice) -> Option<Input> {
+        (**self).context(transcript, dice)
     }
 
     fn report(&self, run: &RunTool, dice: &mut Dice) -> ToolReport {

@@ -182,5 +182,6 @@ const PARTS: &[fn(&mut Configuration, &Configuration)] = &[
     |it, plain| it.exact_count = plain.exact_count,
     |it, plain| it.compact_at = plain.compact_at,
     |it, plain| it.queues = plain.queues,
+    |it, plain| it.tags = plain.tags,
     |it, plain| it.seed = plain.seed,
 ];

@@ -68,7 +68,8 @@ struct Compaction {
     /// Entries and tokens before.
     reported: Option<(u64, u64)>,
     view: History,
-    helped: u64,
+    laid: usize,
+    taken_off: usize,
 }
 
 impl Watch {
@@ -261,8 +262,10 @@ impl Watch {
                 Oracle::Compactions.holds(less && len == ended.entries, || {
                     format!("{ended:?} leaves {len} entries, less {less}")
                 })?;
-                compaction.helped += u64::from(changed);
+                compaction.laid += usize::from(changed);
             }
+            EventKind::ContextPruned(_) | EventKind::ContextReverted(_) => compaction.laid += 1,
+            EventKind::ContextRestored(_) => compaction.taken_off += 1,
             _ => {}
         }
         Ok(())
@@ -359,9 +362,14 @@ impl Watch {
         &self.open
     }
 
-    /// Returns how many compactions made the view smaller.
-    pub(super) fn helped(&self) -> u64 {
-        self.compaction.helped
+    /// Returns how many overlays were laid on the view, compactions included.
+    pub(super) fn laid(&self) -> usize {
+        self.compaction.laid
+    }
+
+    /// Returns how many of them were taken off.
+    pub(super) fn taken_off(&self) -> usize {
+        self.compaction.taken_off
     }
 }
 

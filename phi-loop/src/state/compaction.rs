@@ -1,8 +1,8 @@
 //! When the view is made smaller, what may come of it, and what follows.
 
 use phi_types::{
-    Calibration, CompactAt, CompactionEnded, CompactionStarted, CountedTokens, Entry, EventKind,
-    History, LoopError, Point, Usage,
+    Calibration, CompactAt, CompactionBlock, CompactionEnded, CompactionStarted, CountedTokens,
+    Entry, EventKind, History, LoopError, NextView, Point, Usage,
 };
 
 use super::{Calling, Phase, Stage, State};
@@ -102,27 +102,31 @@ impl State {
         })
     }
 
-    /// Records what a compaction came to: what does not fit is refused.
-    pub(crate) fn compaction_ended(&self, compacted: Compacted, usage: Usage) -> EventKind {
-        let view = match self.compacted_view(&compacted) {
-            Ok(view) => view,
-            Err(why) => return self.compaction_failed(Some(why), usage),
-        };
-        let tokens = self.tokens_after(&compacted, &view);
+    /// Records what a compaction came to, with the view to which it leads: what does not fit is
+    /// refused.
+    pub(crate) fn compaction_ended(
+        &self,
+        compacted: Compacted,
+        usage: Usage,
+    ) -> (EventKind, Option<NextView>) {
         let Compacted {
             pruned,
             block,
             counted,
         } = compacted;
-        EventKind::CompactionEnded(CompactionEnded {
+        let mut ended = CompactionEnded {
             block,
             pruned,
             error: None,
-            entries: entries(&view),
-            tokens: Some(tokens),
+            entries: 0,
+            tokens: None,
             counted: counted.map(Box::new),
             usage,
-        })
+        };
+        match self.compacted_view(&mut ended) {
+            Ok(next) => (EventKind::CompactionEnded(ended), Some(next)),
+            Err(why) => (self.compaction_failed(Some(why), usage), None),
+        }
     }
 
     /// Records that the view could not be made smaller; without a reason, that it shall be tried
@@ -139,12 +143,17 @@ impl State {
         })
     }
 
-    /// Returns what a compaction reports of the next request.
-    fn tokens_after(&self, compacted: &Compacted, view: &History) -> u64 {
-        match compacted.counted {
+    /// Makes the view to which a compaction leads, and states what is left.
+    fn next_view(&self, ended: &mut CompactionEnded) -> Result<NextView, String> {
+        let kind = EventKind::CompactionEnded(ended.clone());
+        let next = self.transcript.next_view(self.next_overlay(), &kind);
+        let next = next.map_err(|error| error.to_string())?;
+        ended.entries = entries(next.view());
+        ended.tokens = Some(match &ended.counted {
             Some(counted) => counted.after,
-            None => self.transcript.estimated_tokens_of(view),
-        }
+            None => self.transcript.estimated_tokens_of(next.view()),
+        });
+        Ok(next)
     }
 
     /// Says whether an exact count found the request to be inside the threshold after all.
@@ -154,58 +163,33 @@ impl State {
     }
 
     /// A compaction lies inside the view, makes it smaller, parts no call from its result and leaves
-    /// what fits the window.
-    fn compacted_view(&self, compacted: &Compacted) -> Result<History, String> {
+    /// what fits the window. What is left is stated.
+    fn compacted_view(&self, ended: &mut CompactionEnded) -> Result<NextView, String> {
         let view = self.transcript.view();
-        let Compacted {
-            pruned,
-            block,
-            counted,
-        } = compacted;
-        if pruned.is_empty() && block.is_none() {
-            return match counted {
-                Some(counted) if self.is_small_enough(*counted) => Ok(view.clone()),
+        if ended.pruned.is_empty() && ended.block.is_none() {
+            return match &ended.counted {
+                Some(counted) if self.is_small_enough(**counted) => self.next_view(ended),
                 Some(_) | None => Err("nothing was left out".to_owned()),
             };
         }
-        if let Some(block) = block {
-            let len = entries(view);
-            let (first, count) = (block.first, block.count);
-            let end = first.checked_add(count).filter(|end| *end <= len);
-            let Some(end) = end.filter(|_| count > 0) else {
-                return Err(format!(
-                    "the block from {first}, {count} long, exceeds a view of {len}"
-                ));
-            };
-            if u64::try_from(block.replacement.len()).unwrap_or(u64::MAX) >= count {
-                return Err("the replacement is not shorter than what it stands for".to_owned());
-            }
-            if [first, end].into_iter().any(|at| is_results(view, at)) {
-                return Err("the block parts tool calls from their results".to_owned());
-            }
-            let says_nothing = |message: &_| crate::machine::check_message(message).is_err();
-            if block.replacement.iter().any(|it| says_nothing(it)) {
-                return Err("the replacement holds an empty message".to_owned());
-            }
+        if let Some(block) = &ended.block {
+            check_block(view, block)?;
         }
-        let smaller = view.overlaid(pruned, block.as_ref());
-        let smaller = smaller.map_err(|error| error.to_string())?;
-        if !matches!(smaller.prefix(1).last(), Some(Entry::User(_))) {
-            return Err("the view would not begin with a user message".to_owned());
-        }
-        let is_smaller = match counted {
+        let next = self.next_view(ended)?;
+        let smaller = next.view();
+        let is_smaller = match &ended.counted {
             Some(counted) => counted.after < counted.before,
             None => smaller.estimated_tokens() < view.estimated_tokens(),
         };
         if !is_smaller {
             return Err("what stands for the entries is as long as they were".to_owned());
         }
-        let tokens = self.tokens_after(compacted, &smaller);
+        let tokens = ended.tokens.unwrap_or(0);
         match self.window_tokens() {
             Some(window) if tokens > window => Err(format!(
                 "about {tokens} tokens would be left for a window of {window}"
             )),
-            Some(_) | None => Ok(smaller),
+            Some(_) | None => Ok(next),
         }
     }
 
@@ -261,10 +245,35 @@ fn entries(view: &History) -> u64 {
     u64::try_from(view.len()).unwrap_or(u64::MAX)
 }
 
-/// Costs as many steps as there are entries from there on.
-fn is_results(view: &History, at: u64) -> bool {
-    let Some(len) = usize::try_from(at).ok().and_then(|at| at.checked_add(1)) else {
-        return false;
+fn check_block(view: &History, block: &CompactionBlock) -> Result<(), String> {
+    let len = entries(view);
+    let (first, count) = (block.first, block.count);
+    let end = first.checked_add(count).filter(|end| *end <= len);
+    let Some(end) = end.filter(|_| count > 0) else {
+        return Err(format!(
+            "the block from {first}, {count} long, exceeds a view of {len}"
+        ));
     };
-    len <= view.len() && matches!(view.prefix(len).last(), Some(Entry::Results(_)))
+    if u64::try_from(block.replacement.len()).unwrap_or(u64::MAX) >= count {
+        return Err("the replacement is not shorter than what it stands for".to_owned());
+    }
+    // What follows the block, what it begins with, and what the view begins with, in one walk.
+    let (mut parts, mut user_first) = (false, false);
+    for (back, entry) in (0..len).zip(view.newest_first()) {
+        let at = len - 1 - back;
+        parts |= (at == first || at == end) && matches!(entry, Entry::Results(_));
+        let is_first = at == if first == 0 { end } else { 0 };
+        user_first |= is_first && matches!(entry, Entry::User(_));
+    }
+    if parts {
+        return Err("the block parts tool calls from their results".to_owned());
+    }
+    let says_nothing = |message: &_| crate::machine::check_message(message).is_err();
+    if block.replacement.iter().any(|it| says_nothing(it)) {
+        return Err("the replacement holds an empty message".to_owned());
+    }
+    if !user_first && (first > 0 || block.replacement.is_empty()) {
+        return Err("the view would not begin with a user message".to_owned());
+    }
+    Ok(())
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
-    Approval, AssistantMessage, Continuation, Event, EventKind, LimitKind, LoopError, Message,
-    MessageAdded, ModelFailed, ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnding,
-    ToolStarted, TurnTrigger, Usage, digest_of,
+    Approval, AskedBy, AssistantMessage, ContextPruned, ContextRestored, ContextReverted,
+    Continuation, Event, EventKind, LimitKind, LoopError, Message, MessageAdded, ModelFailed,
+    ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnded, ToolEnding, ToolStarted,
+    TurnTrigger, Usage, digest_of,
 };
 
 use super::{Answer, Calling, Phase, Stage, State};
@@ -84,7 +85,11 @@ impl State {
             EventKind::ToolEnded(ended) => {
                 self.set_slot(ended.index, Slot::Ended)?;
                 self.counts.cost_usd += ended.spent.cost_usd.unwrap_or(0.0);
+                self.note_change(ended);
             }
+            EventKind::ContextPruned(ContextPruned { by, .. })
+            | EventKind::ContextReverted(ContextReverted { by, .. })
+            | EventKind::ContextRestored(ContextRestored { by, .. }) => self.take_change(by)?,
             EventKind::ApprovalRequested(asked) => {
                 let (call, question) = (Arc::clone(&asked.call), asked.question.clone());
                 self.set_slot(
@@ -350,6 +355,30 @@ impl State {
         }
         calls.set(index, slot);
         Ok(())
+    }
+
+    /// Keeps what a call wants changed until all calls have their results.
+    fn note_change(&mut self, ended: &ToolEnded) {
+        let (Some(change), Some(seq)) = (&ended.result.change, ended.started) else {
+            return;
+        };
+        if let (ToolEnding::Finished, Phase::Settling { calls, .. }) =
+            (ended.ending, &mut self.phase)
+        {
+            calls.note_change(ended.index, seq, change);
+        }
+    }
+
+    fn take_change(&mut self, by: &AskedBy) -> Result<(), &'static str> {
+        let AskedBy::Call { effect } = by else {
+            return Ok(());
+        };
+        match &mut self.phase {
+            Phase::Settling { calls, .. } if effect.loop_id == self.loop_id => {
+                calls.take_change(effect.seq)
+            }
+            _ => Err("no call asks for this change"),
+        }
     }
 
     pub(super) fn calling(&mut self) -> Result<&mut Calling, &'static str> {

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use phi_loop::{DecisionId, Effect, Input, Machine, ToolReport, Verdict};
 use phi_testkit::check_transcript;
 use phi_types::{
-    AnswerScope, Approval, Delta, EffectId, LoopId, ModelPatch, ProviderError, ProviderErrorKind,
-    RawJson, StopReason, SurfaceChanged, ToolEnding, ToolProgress, ToolResult, Transcript, Usage,
+    AnswerScope, Approval, ContextChange, Delta, EffectId, LoopId, ModelPatch, OverlayId,
+    ProviderError, ProviderErrorKind, Prune, RawJson, Revert, RevertCategory, StopReason,
+    SurfaceChanged, Tag, ToolEnding, ToolProgress, ToolResult, Transcript, Usage,
 };
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
@@ -124,7 +125,7 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
         ToolEnding::Interrupted,
     ];
     let effect = effect(machine, at, a);
-    match kind % 24 {
+    match kind % 27 {
         0 => prompt(pick(&["hi", "", " "], a)),
         1 => Input::Prompt(vec![]),
         2 => Input::Continue,
@@ -142,7 +143,15 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
         }
         14 => Input::ToolProgress(effect, ToolProgress { text: "p".into() }),
         15 | 16 => {
-            let report = ToolReport::returned(ToolResult::text("ok"));
+            let mut result = ToolResult::text("ok");
+            if a.is_multiple_of(3) {
+                result = result.with_change(ContextChange::Revert(Revert {
+                    to: Tag::entry(u64::from(at % 5)),
+                    category: RevertCategory::DeadEnd,
+                    summary: "s".to_owned(),
+                }));
+            }
+            let report = ToolReport::returned(result);
             let ending = pick(&endings, b);
             Input::ToolEnded(effect, ToolReport { ending, ..report })
         }
@@ -161,6 +170,35 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
         }
         19 => Input::CompactionFailed(effect, "no".into(), Usage::default()),
         20 | 21 => Input::Decided(decision(machine, at, a), verdict(a, b)),
+        24 => {
+            let tag = |at: u8| Tag {
+                entry: pick(&[0, 1, u64::from(at), u64::MAX], at),
+                result: pick(&[None, Some(0), Some(u32::MAX)], b),
+            };
+            Input::Change(ContextChange::Prune(Prune {
+                tags: (0..b % 3).map(|more| tag(a.wrapping_add(more))).collect(),
+                memo: pick(&[None, Some("m".to_owned()), Some(String::new())], at),
+            }))
+        }
+        25 => Input::Change(ContextChange::Revert(Revert {
+            to: Tag::entry(u64::from(a % 8)),
+            category: pick(
+                &[RevertCategory::Done, RevertCategory::Other(String::new())],
+                b / 8,
+            ),
+            summary: pick(&["s", " "], b / 16).to_owned(),
+        })),
+        26 => {
+            let overlays: Vec<OverlayId> = machine.transcript().overlays().cloned().collect();
+            if overlays.is_empty() || b.is_multiple_of(8) {
+                let loop_id = machine.loop_id().clone();
+                return Input::Restore(OverlayId {
+                    loop_id,
+                    seq: u64::from(a),
+                });
+            }
+            Input::Restore(pick(&overlays, a))
+        }
         22 => match b % 16 {
             0 => Input::Stop("enough".into()),
             1 => Input::Cancel,

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_loop::{Compacted, Effect, Input, Machine, Output, Start, Subject, ToolReport, Verdict};
 use phi_types::{
-    AnswerScope, Approval, CompactAt, Configuration, CountedTokens, Delivery, Delta, EffectClass,
-    EffectId, Entry, Event, EventKind, History, Identity, ModelPatch, Options, Point,
-    ProviderError, ProviderErrorKind, PrunedResult, QueueId, QueuePolicy, RawJson, SessionId,
-    StopReason, Surface, SurfaceChanged, Target, ToolEnding, ToolKind, ToolResult, ToolSpec,
-    Transcript, Usage, UserMessage,
+    AnswerScope, Approval, CompactAt, Configuration, ContextChange, CountedTokens, Delivery, Delta,
+    EffectClass, EffectId, Entry, Event, EventKind, History, Identity, ModelPatch, Options,
+    OverlayId, Point, ProviderError, ProviderErrorKind, Prune, PrunedResult, QueueId, QueuePolicy,
+    RawJson, Revert, RevertCategory, SessionId, StopReason, Surface, SurfaceChanged, Tag, Tags,
+    Target, ToolEnding, ToolKind, ToolResult, ToolSpec, Transcript, Usage, UserMessage,
 };
 
 /// A small generator: the same seed gives the same world.
@@ -290,6 +290,11 @@ pub fn configuration(dice: &mut Dice) -> Configuration {
         grace_turn: dice.one_in(3),
         compaction: dice.one_in(2),
         exact_count: dice.one_in(3),
+        tags: match dice.roll(6) {
+            0 => Some(Tags::Stay),
+            1 => Some(Tags::Newest(3)),
+            _ => None,
+        },
         compact_at: dice.one_in(2).then(|| CompactAt::Tokens(8 + dice.roll(12))),
         points,
         seed: dice.roll(1_000),
@@ -346,6 +351,10 @@ pub fn world_move(bench: &mut Bench, dice: &mut Dice, step: u64) {
                 },
             };
             return refusable(bench, Input::SurfaceChanged(changed));
+        }
+        5 | 6 => {
+            let input = context_input(bench, dice);
+            return refusable(bench, input);
         }
         1 if step > 6 && dice.one_in(4) => return refusable(bench, Input::Cancel),
         2 if step > 6 && dice.one_in(3) => return refusable(bench, Input::Stop("enough".into())),
@@ -406,6 +415,11 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
                     ending: ToolEnding::Invalid,
                     ..ToolReport::returned(ToolResult::error("n is missing"))
                 },
+                2 => {
+                    let change = context_change(bench, dice);
+                    ToolReport::returned(ToolResult::text("ok").with_change(change))
+                }
+                3 => ToolReport::returned(ToolResult::text("ok, ".repeat(40))),
                 _ => ToolReport::returned(ToolResult::text("ok")),
             };
             bench.handle(Input::ToolEnded(run.id, report));
@@ -517,6 +531,44 @@ fn settle(bench: &mut Bench, dice: &mut Dice, effect: Effect) {
             refusable(bench, Input::Decided(id, verdict));
         }
     }
+}
+
+/// Somebody wants what the model reads changed, or an overlay taken off.
+fn context_input(bench: &Bench, dice: &mut Dice) -> Input {
+    let overlays: Vec<&OverlayId> = bench.machine.transcript().overlays().collect();
+    if overlays.is_empty() || dice.one_in(2) {
+        return Input::Change(context_change(bench, dice));
+    }
+    let place = usize::try_from(dice.roll(overlays.len() as u64)).unwrap();
+    Input::Restore(overlays[place].clone())
+}
+
+fn context_change(bench: &Bench, dice: &mut Dice) -> ContextChange {
+    let entries = bench.machine.transcript().history().len() as u64;
+    let results = bench.machine.transcript().history().entries();
+    let results = (0..)
+        .zip(results)
+        .filter(|(_, it)| matches!(it, Entry::Results(_)));
+    let results: Vec<u64> = results.map(|(at, _)| at).collect();
+    if results.is_empty() || dice.one_in(2) {
+        return ContextChange::Revert(Revert {
+            to: Tag::entry(dice.roll(entries + 1)),
+            category: RevertCategory::DeadEnd,
+            summary: if dice.one_in(8) {
+                " ".into()
+            } else {
+                "no".into()
+            },
+        });
+    }
+    let tags = (0..1 + dice.roll(2)).map(|_| Tag {
+        entry: results[usize::try_from(dice.roll(results.len() as u64)).unwrap()],
+        result: dice.one_in(2).then(|| u32::try_from(dice.roll(3)).unwrap()),
+    });
+    ContextChange::Prune(Prune {
+        tags: tags.collect(),
+        memo: dice.one_in(2).then(|| "x".into()),
+    })
 }
 
 /// Some results of the view, shorter; now and then a place where none is.

@@ -258,7 +258,7 @@ fn results(calls: &mut Vec<Arc<ToolCall>>, random: &mut Random) -> Vec<CallResul
         let result = Arc::new(ToolResult {
             content,
             is_error: random.below(2) == 0,
-            details: None,
+            ..ToolResult::default()
         });
         results.push(CallResult { call, result });
     }

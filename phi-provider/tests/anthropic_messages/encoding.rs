@@ -566,7 +566,7 @@ fn images_are_sent_where_the_provider_takes_them() {
                 image("image/png", ImageSource::Base64("AAAA".to_owned())),
             ],
             is_error,
-            details: None,
+            ..ToolResult::default()
         };
         let results = [CallResult {
             call: Arc::clone(&one),

@@ -97,7 +97,7 @@ pub(crate) fn answered(call: &Arc<ToolCall>, content: Vec<Content>, is_error: bo
         result: Arc::new(ToolResult {
             content,
             is_error,
-            details: None,
+            ..ToolResult::default()
         }),
     }
 }

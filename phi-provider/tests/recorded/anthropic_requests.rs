@@ -274,7 +274,7 @@ fn read_result(block: &Value, calls: &[Arc<ToolCall>]) -> Result<CallResult, Str
         result: Arc::new(ToolResult {
             content: content?,
             is_error: block["is_error"] == true,
-            details: None,
+            ..ToolResult::default()
         }),
     })
 }

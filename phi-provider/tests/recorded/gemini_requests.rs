@@ -338,7 +338,7 @@ fn read_result(response: &Value, calls: &mut Vec<Arc<ToolCall>>) -> Result<CallR
         result: Arc::new(ToolResult {
             content,
             is_error,
-            details: None,
+            ..ToolResult::default()
         }),
     })
 }

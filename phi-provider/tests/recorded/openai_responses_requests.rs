@@ -291,7 +291,7 @@ impl Builder {
                 result: Arc::new(ToolResult {
                     content,
                     is_error: false,
-                    details: None,
+                    ..ToolResult::default()
                 }),
             });
         }

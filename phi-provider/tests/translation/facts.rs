@@ -199,7 +199,7 @@ fn images_stay_move_or_become_a_note() {
             result: Arc::new(ToolResult {
                 content: vec![Content::text("shot"), image()],
                 is_error,
-                details: None,
+                ..ToolResult::default()
             }),
         }]));
         let content = vec![image()];

@@ -58,7 +58,7 @@ fn recorded(translation: &Translation<'_>) -> History {
                             .map(|it| it.clone().into_owned())
                             .collect(),
                         is_error: result.is_error,
-                        details: None,
+                        ..ToolResult::default()
                     }),
                 });
                 history.push(Entry::Results(results.collect()));

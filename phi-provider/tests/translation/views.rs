@@ -217,7 +217,7 @@ fn any_results() -> impl Strategy<Value = Entry> {
             result: Arc::new(ToolResult {
                 content,
                 is_error,
-                details: None,
+                ..ToolResult::default()
             }),
         });
     prop::collection::vec(result, 0..4).prop_map(|results| Entry::Results(results.into()))

@@ -74,7 +74,7 @@ pub(crate) fn called(ids: &[&str], fails: bool) -> [Entry; 2] {
         result: Arc::new(ToolResult {
             content: vec![Content::text("seen")],
             is_error: fails,
-            details: None,
+            ..ToolResult::default()
         }),
     });
     let results = Entry::Results(results.collect());

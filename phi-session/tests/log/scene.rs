@@ -9,12 +9,13 @@ use phi_session::{JsonlStore, SessionWriter, Store, StoreError, SyncPolicy};
 use phi_types::{
     AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, AssistantMessage,
     AssistantPart, AttemptFacts, BranchSelected, BranchesStarted, CompactionBlock, CompactionEnded,
-    Configuration, Continuation, EffectClass, Event, EventKind, Extension, FORMAT, LimitKind,
-    LimitWarning, LoopEnded, LoopId, LoopStarted, LoopStuck, Message, MessageAdded, MessageQueued,
-    ModelFailed, ModelPatch, ModelStarted, Origin, Outcome, PartFacts, ProviderError,
-    ProviderErrorKind, Queue, QueueId, RawJson, Recovered, SessionEnded, SessionId, SessionStarted,
-    StopCause, StopReason, StopRequested, SurfaceChanged, Target, TextPart, ToolCall, ToolEnded,
-    ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger, Usage, UserMessage,
+    Configuration, Continuation, EffectClass, Event, EventKind, Extension, FORMAT, HistoryDigest,
+    LimitKind, LimitWarning, LoopEnded, LoopId, LoopStarted, LoopStuck, Message, MessageAdded,
+    MessageQueued, ModelFailed, ModelPatch, ModelStarted, Origin, Outcome, PartFacts,
+    ProviderError, ProviderErrorKind, Queue, QueueId, RawJson, Recovered, SessionEnded, SessionId,
+    SessionStarted, StopCause, StopReason, StopRequested, SurfaceChanged, Target, TextPart,
+    ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
+    Usage, UserMessage,
 };
 
 pub(crate) fn session() -> SessionId {
@@ -136,6 +137,7 @@ impl Script {
 
     pub(crate) fn start(&mut self, n: u32, parent: Option<u32>, continuation: Continuation) {
         let started = LoopStarted {
+            history_digest: HistoryDigest::Chained,
             agent: Some("coder".into()),
             parent: parent.map(loop_id),
             continuation,

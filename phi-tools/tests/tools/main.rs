@@ -5,6 +5,8 @@ mod a_command_runs_in_a_closed_world;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod context_tools_ask_their_loop;
+#[cfg(test)]
 mod every_tool_keeps_the_contract;
 #[cfg(test)]
 mod file_tools_stay_beneath_the_workspace;

@@ -8,6 +8,7 @@ use phi_types::{CompactionBlock, Content, Entry, UserMessage};
 
 use super::CompactionFailed;
 use crate::io::Compact;
+use crate::state::REVERTED;
 
 /// What stands for a middle that was left out.
 pub(super) const NOTE: &str = "[Earlier parts of this conversation were left out to make room.]";
@@ -180,7 +181,10 @@ impl Middle<'_> {
 
 /// Says whether a message stands for entries that were left out.
 fn is_stand_in(message: &UserMessage) -> bool {
-    let begins = |text: &str| text.starts_with(NOTE) || text.starts_with(HEADING);
+    let begins = |text: &str| {
+        let openings = [NOTE, HEADING, REVERTED];
+        openings.iter().any(|opening| text.starts_with(opening))
+    };
     matches!(message.content.first(), Some(Content::Text { text }) if begins(text))
 }
 

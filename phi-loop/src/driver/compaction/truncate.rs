@@ -43,6 +43,7 @@ impl TruncateResults {
         let content = content.collect();
         changed.then(|| ToolResult {
             content,
+            change: None,
             ..result.clone()
         })
     }
