@@ -179,6 +179,11 @@ impl Updates {
                 title: format!("A limit is near: {}", warning.limit.as_str()),
                 description: None,
             }),
+            EventKind::LimitReached(reached) => self.notice(&Notice {
+                severity: "warning",
+                title: format!("A limit is reached: {}", reached.limit.as_str()),
+                description: None,
+            }),
             EventKind::LoopStuck(stuck) => self.notice(&Notice {
                 severity: "warning",
                 title: "The model goes round in circles".to_owned(),

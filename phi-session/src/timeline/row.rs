@@ -180,6 +180,9 @@ fn line(kind: &EventKind) -> Line {
             Line::new("model", "surface", parts.join(", "))
         }
         EventKind::LimitWarning(it) => other("limit near", it.limit.as_str().to_owned()).bad(true),
+        EventKind::LimitReached(it) => {
+            other("limit reached", it.limit.as_str().to_owned()).bad(true)
+        }
         EventKind::LoopStuck(it) => {
             let circle = if it.period > 1 {
                 format!(", in a circle of {}", it.period)

@@ -13,9 +13,9 @@ use phi_session::acp::{Client, PLAN_NAME, PLAN_NAMESPACE, Updates, UserMessages}
 use phi_types::{
     AssistantMessage, AssistantPart, CacheBroken, Content, Continuation, Delta, EarlyStart,
     EffectClass, EffectId, Event, EventKind, Extension, FilterVerdict, Finish, ImageSource,
-    Increment, InputFiltered, Live, Message, OpaqueDelta, PartEnded, PartFactsDelta, RawJson,
-    RequestPart, Started, StopReason, SurfaceChanged, ThinkingPart, ToolProgress, ToolSpec,
-    ToolStarted, TurnTrigger, Usage, UserMessage,
+    Increment, InputFiltered, LimitKind, LimitReached, Live, Message, OpaqueDelta, PartEnded,
+    PartFactsDelta, RawJson, RequestPart, Started, StopReason, SurfaceChanged, ThinkingPart,
+    ToolProgress, ToolSpec, ToolStarted, TurnTrigger, Usage, UserMessage,
 };
 
 fn client() -> Client {
@@ -108,6 +108,9 @@ fn further_session() -> Vec<Event> {
         }),
     );
     script.end_turn(1, 1, usage(500, 10));
+    let limit = LimitKind::Tokens;
+    let reached = LimitReached { limit, index: None };
+    script.event(1, EventKind::LimitReached(reached));
     script.events
 }
 
