@@ -111,6 +111,15 @@ fn further_session() -> Vec<Event> {
     let limit = LimitKind::Tokens;
     let reached = LimitReached { limit, index: None };
     script.event(1, EventKind::LimitReached(reached));
+    for kind in [
+        r#"{"type":"context_pruned","by":{"type":"caller"},"results":[],"tokens":40}"#,
+        r#"{"type":"context_reverted","by":{"type":"caller"},"to":"n0","category":"superseded",
+            "summary":"No.","block":{"first":1,"count":2,"replacement":[]},"tokens":30}"#,
+        r#"{"type":"context_restored","by":{"type":"caller"},
+            "overlay":{"loop_id":"s1.default.1","seq":18},"tokens":50}"#,
+    ] {
+        script.event(1, serde_json::from_str(kind).unwrap());
+    }
     script.events
 }
 
