@@ -8,10 +8,10 @@ use crate::scene::{Scratch, Script, answer, call, contents, session, usage, user
 use phi_session::{JsonlStore, NoticeKind, SessionRecorder, load, read_events};
 use phi_types::{
     AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, CacheBroken,
-    Continuation, EffectClass, Event, EventKind, FilterVerdict, InputFiltered, LimitKind,
-    LimitReached, LimitScope, LimitWarning, Message, MessageQueued, Outcome, PartFacts, Queue,
-    QueueId, RawJson, RequestPart, SessionId, Spent, ToolCall, ToolEnded, ToolEnding, ToolResult,
-    TurnTrigger,
+    CompactionEnded, Continuation, CountedTokens, EarlyStart, EffectClass, Event, EventKind,
+    FilterVerdict, InputFiltered, LimitKind, LimitReached, LimitScope, LimitWarning, LoopStuck,
+    Message, MessageQueued, Outcome, PartFacts, Queue, QueueId, RawJson, RequestPart, SessionId,
+    Spent, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnTrigger,
 };
 
 /// An addition: where its log is, its events, and how many turns they fold to.
@@ -26,6 +26,11 @@ fn additions() -> Vec<Addition> {
             2,
         ),
         ("format-2-added/sub-agents", sub_agents(), 1),
+        (
+            "format-2-added/early-calls-and-counts",
+            early_calls_and_counts(),
+            1,
+        ),
     ]
 }
 
@@ -185,6 +190,55 @@ async fn what_sub_agents_spent_counts_in_the_record() {
     let notices = record.loops[0].notices.iter().map(|it| &it.kind);
     let reached = notices.filter(|kind| matches!(kind, NoticeKind::LimitReached(_)));
     assert_eq!(reached.count(), 2);
+}
+
+/// A call that started in the stream, a circle of calls, a compaction that was counted exactly.
+fn early_calls_and_counts() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    script.say(1, 1, Message::User(user("Fix it.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    let started = r#"{"type":"compaction_started","entries":1,"tokens":9}"#;
+    script.event(1, serde_json::from_str(started).unwrap());
+    let ended = CompactionEnded {
+        error: Some("nothing to leave out".into()),
+        counted: Some(Box::new(CountedTokens {
+            before: 7,
+            after: 7,
+        })),
+        ..serde_json::from_str(r#"{"entries":1,"usage":{}}"#).unwrap()
+    };
+    script.event(1, EventKind::CompactionEnded(ended));
+    script.model(1, 1);
+    let call = call("c1", "read_file", "{}");
+    let early = Some(EarlyStart {
+        attempt: 1,
+        part: 0,
+    });
+    let ran = script.event(
+        1,
+        EventKind::ToolStarted(ToolStarted {
+            index: 0,
+            call: Arc::clone(&call),
+            effect_class: EffectClass::Pure,
+            early,
+        }),
+    );
+    let said = answer("", &[call], usage(4, 2));
+    script.say(1, 1, Message::Assistant(said), None);
+    script.result(1, 0, Some(ran), "a.txt");
+    script.event(
+        1,
+        EventKind::LoopStuck(LoopStuck {
+            tool: "read_file".into(),
+            times: 3,
+            period: 2,
+        }),
+    );
+    script.end_turn(1, 1, usage(4, 2));
+    let limit = LimitKind::IdenticalCalls;
+    script.end(1, Outcome::LimitReached { limit }, usage(4, 2));
+    script.events
 }
 
 #[tokio::test]
