@@ -318,8 +318,8 @@ impl Machine {
             return Ok(());
         };
         let attempts = *attempts;
-        let outcome = match verdict {
-            Verdict::Proceed | Verdict::Patch(_) => {
+        let outcome = match sendable(verdict) {
+            verdict @ (Verdict::Proceed | Verdict::Patch(_)) => {
                 let patch = match verdict {
                     Verdict::Patch(patch) => patch,
                     _ => ModelPatch::default(),
@@ -371,6 +371,20 @@ impl Machine {
         };
         self.emit(now, kind);
         Ok(())
+    }
+}
+
+/// A patch with a message that no provider accepts is a hook that failed.
+fn sendable(verdict: Verdict) -> Verdict {
+    let Verdict::Patch(patch) = &verdict else {
+        return verdict;
+    };
+    let mut messages = patch.messages.iter();
+    match messages.try_for_each(|message| check_message(message)) {
+        Ok(()) => verdict,
+        Err(refused) => Verdict::Fail {
+            reason: refused.to_string(),
+        },
     }
 }
 

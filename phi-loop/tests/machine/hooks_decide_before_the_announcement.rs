@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use phi_loop::{Effect, Input, Subject, Verdict};
 use phi_types::{
-    CompactAt, Configuration, EventKind, LimitKind, Limits, ModelPatch, Options, Outcome, Point,
-    ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Usage,
+    CompactAt, Configuration, EventKind, LimitKind, Limits, LoopError, ModelPatch, Options,
+    Outcome, Point, ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Usage,
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, last, request, results, words};
@@ -234,5 +234,24 @@ fn a_limit_that_hooks_find_right_after_a_wait_is_replayed() {
     let limit = LimitKind::Tokens;
     decide_all(&mut bench, &Verdict::Limit { limit });
     ends(&bench, &Outcome::LimitReached { limit });
+    check(&bench);
+}
+
+#[test]
+fn a_patch_with_an_empty_message_fails_the_loop_and_no_model_is_called() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    let patch = ModelPatch {
+        messages: vec![user("Hurry."), user(" ")],
+        ..ModelPatch::default()
+    };
+    decide_all(&mut bench, &Verdict::Patch(patch));
+    assert!(!has(&bench, "model_started"));
+    let Some(Outcome::Failed {
+        error: LoopError::Hook { reason },
+    }) = bench.machine.outcome()
+    else {
+        panic!("{:?}", bench.kinds())
+    };
+    assert!(reason.contains("empty"), "{reason}");
     check(&bench);
 }
