@@ -15,6 +15,7 @@ use crate::recorder::IllegalSequence;
 
 /// Folds one event after the first; on an error the record stays as it was.
 pub(crate) fn apply(record: &mut LoopRecord, event: &Event) -> Result<(), IllegalSequence> {
+    // Long: one arm for each kind of event.
     if record.outcome.is_some() {
         return Err(IllegalSequence::Ended);
     }

@@ -181,6 +181,7 @@ impl Transcript {
         event: &Event,
         next: Option<NextView>,
     ) -> Result<(), IllegalEvent> {
+        // Long: one arm for each kind of event.
         match &event.kind {
             EventKind::LoopStarted(started) => self.begin(started),
             EventKind::Message(added) => self.add_message(added)?,
