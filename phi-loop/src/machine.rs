@@ -19,6 +19,8 @@ use crate::step::Opening;
 mod context;
 mod decisions;
 mod early;
+#[cfg(feature = "driver")]
+mod estimate;
 mod inputs;
 mod model;
 mod outputs;

@@ -20,7 +20,9 @@ mod repeats;
 
 pub(crate) use repeats::{Repeated, Repeats};
 
-pub(crate) use context::{PRUNED, Planned, REVERTED};
+#[cfg(feature = "driver")]
+pub(crate) use context::REVERTED;
+pub(crate) use context::{PRUNED, Planned};
 
 /// What a loop is after some events. It changes by [`State::apply`] alone.
 #[derive(Debug, Clone, PartialEq)]
