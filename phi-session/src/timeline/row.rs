@@ -124,6 +124,7 @@ impl Line {
 
 /// Says in one line what happened.
 fn line(kind: &EventKind) -> Line {
+    // Long: one arm for each kind of event.
     let other = |label: &str, text: String| Line::new("other", label, text);
     match kind {
         EventKind::SessionStarted(it) => other(
