@@ -148,7 +148,7 @@ impl<'a> Replay<'a> {
                 match cause {
                     StopCause::Cancel {} => Input::Cancel,
                     StopCause::Stop { reason } => Input::Stop(reason.clone()),
-                    StopCause::Limit { .. } => self.time_is_up(),
+                    StopCause::Limit { .. } => Input::Timeout,
                 }
             }
             EventKind::InputFiltered(filtered) if self.is_torn(event.at, filtered) => {

@@ -237,7 +237,12 @@ impl State {
         self.trace.seq = seq;
         self.trace.inputs_digest = self.digest_inputs(event);
         self.change_phase(event, trigger)
-            .map_err(|why| impossible(seq, &why))
+            .map_err(|why| impossible(seq, &why))?;
+        // What is spent before the prompt is let in is nobody's work.
+        if self.clock.started.is_none() && !matches!(self.phase, Phase::New | Phase::Started) {
+            self.clock.started = Some(event.at);
+        }
+        Ok(())
     }
 
     /// Time in which only an approval was outstanding, or no process ran, does not count.
@@ -246,7 +251,6 @@ impl State {
         if self.clock.last == Some(at) {
             return;
         }
-        self.clock.started.get_or_insert(at);
         let passed = self
             .clock
             .last

@@ -100,15 +100,6 @@ impl Replay<'_> {
         prompt
     }
 
-    /// The wall time ends only once a prompt has come in, which leaves no event while it is filtered:
-    /// any prompt stands in for it.
-    pub(super) fn time_is_up(&self) -> Input {
-        match self.machine.awaits() {
-            Some(_) => Input::Prompt(vec![Arc::new(UserMessage::text("a prompt"))]),
-            None => Input::Timeout,
-        }
-    }
-
     /// What the user said without a queue: a prompt, or what a hook said in their name.
     pub(super) fn spoken(&self, now: DateTime<Utc>) -> Input {
         let messages = self.spoken_after(0, now);

@@ -248,7 +248,7 @@ fn a_prompt_that_was_warned_about_and_written_in_part_is_replayed() {
 }
 
 #[test]
-fn a_wall_time_that_ends_while_a_prompt_is_filtered_is_replayed() {
+fn rule_06_wall_time_begins_once_the_prompt_is_in() {
     let configuration = Configuration {
         limits: Limits {
             wall_time_ms: Some(1_000),
@@ -257,11 +257,15 @@ fn a_wall_time_that_ends_while_a_prompt_is_filtered_is_replayed() {
         ..filtered()
     };
     let bench = Bench::started(configuration, "Do it.");
-    // Another process is given the prompt again.
+    // Another process is given the prompt again, and its filter takes its time.
     let mut bench = restarted(&bench.events, at(5_000));
     bench.handle(prompt("Do it."));
     bench.handle(Input::Timeout);
+    bench.pass(5_000);
+    decide_all(&mut bench, &Verdict::Proceed);
+    assert_eq!(bench.machine.outcome(), None);
+    bench.pass(1_000);
+    bench.handle(Input::Timeout);
     let limit = LimitKind::WallTime;
     ends(&bench, &Outcome::LimitReached { limit });
-    check(&bench);
 }
