@@ -70,6 +70,7 @@ pub fn replay(before: &Transcript, events: &[Event]) -> Result<Machine, Diverged
     Ok(replay.machine)
 }
 
+#[derive(Clone)]
 struct Replay<'a> {
     before: &'a Transcript,
     machine: Machine,
@@ -340,9 +341,18 @@ impl<'a> Replay<'a> {
         };
         let mut surface = self.machine.transcript().surface().clone();
         surface.change(changed);
-        self.machine
+        let mut with_surface = self.clone();
+        with_surface
+            .machine
             .resume_with(event.at, &surface)
-            .map_err(|rejected| refused(event, &rejected))
+            .map_err(|rejected| refused(event, &rejected))?;
+        if with_surface.compare().is_ok() {
+            *self = with_surface;
+        } else {
+            // The surface changed in the same moment, but only after the restart.
+            self.machine.resume(event.at);
+        }
+        Ok(())
     }
 
     fn input(&mut self, event: &Event, input: Input) -> Result<(), Diverged> {

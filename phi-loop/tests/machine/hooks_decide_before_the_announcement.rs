@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Effect, Input, Subject, Verdict};
+use phi_loop::{Effect, Input, Machine, Subject, Verdict};
 use phi_types::{
     CompactAt, Configuration, EventKind, LimitKind, Limits, LoopError, ModelPatch, Options,
-    Outcome, Point, ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Usage,
+    Outcome, Point, ProviderErrorKind, RawJson, SurfaceChanged, ToolEnding, Transcript, Usage,
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, last, request, results, words};
@@ -254,4 +254,28 @@ fn a_patch_with_an_empty_message_fails_the_loop_and_no_model_is_called() {
     };
     assert!(reason.contains("empty"), "{reason}");
     check(&bench);
+}
+
+#[test]
+fn a_surface_that_changes_in_the_moment_of_a_restart_is_replayed() {
+    let mut bench = Bench::started(hooked(Point::BeforeTool), "Do it.");
+    bench.call(&["pure", "once"]);
+    let mut machine = Machine::restore(&Transcript::new(), &bench.events).unwrap();
+    machine.resume(bench.now);
+    let mut again = Bench::with(machine);
+    again.events.splice(0..0, bench.events.iter().cloned());
+    let asked = decisions(&mut again);
+    let tools = surface().tools.iter().take(2).cloned().collect();
+    again.handle(Input::SurfaceChanged(SurfaceChanged {
+        tools: Some(tools),
+        ..SurfaceChanged::default()
+    }));
+    for id in asked {
+        again.handle(Input::Decided(id, Verdict::Proceed));
+    }
+    let running = again.tools();
+    again.end_tool(running[0].clone(), "seen");
+    assert_eq!(again.endings(), [ToolEnding::Invalid, ToolEnding::Finished]);
+    again.say("Done.");
+    ends(&again, &Outcome::Completed {});
 }
