@@ -167,7 +167,7 @@ impl Driver {
     /// # Errors
     /// [`Rejected`] for an empty prompt or a surface without a model.
     pub fn prompt(&self, start: Start, message: impl Into<UserMessage>) -> Result<Run, Rejected> {
-        self.start(start, Input::Prompt(vec![Arc::new(message.into())]))
+        self.prompt_all(start, vec![Arc::new(message.into())])
     }
 
     /// Starts a loop with a prompt of several messages. Otherwise like [`Driver::prompt`].

@@ -122,18 +122,15 @@ pub(crate) async fn decide_update(
     let decided = guarded(hooks.before_tool_update(&context, &update), timeout).await;
     let ToolUpdate { effect, progress } = update;
     let shown = match decided {
-        Ok(UpdateDecision::Show) => Some(progress),
-        Ok(UpdateDecision::Replace(progress)) => Some(progress),
-        Ok(UpdateDecision::Hide) => None,
+        Ok(UpdateDecision::Show) => progress,
+        Ok(UpdateDecision::Replace(replacement)) => replacement,
+        Ok(UpdateDecision::Hide) => return News::Hidden,
         Err(HookError(reason)) => {
             let point = Point::BeforeToolUpdate;
             return News::HookFailed(HookFailed { point, reason });
         }
     };
-    match shown {
-        Some(progress) => News::Input(Input::ToolProgress(effect, progress)),
-        None => News::Hidden,
-    }
+    News::Input(Input::ToolProgress(effect, shown))
 }
 
 /// Makes the view smaller, unless an exact count finds it small enough; whatever goes wrong is a

@@ -75,9 +75,7 @@ impl Machine {
             None => self.state.transcript.surface(),
         };
         if surface.models.is_empty() {
-            return Err(ill_shaped(
-                "the surface names no model: give it at least one target",
-            ));
+            return Err(no_model());
         }
         let Some(start) = self.start.take() else {
             return Ok(());
@@ -251,9 +249,7 @@ impl Machine {
             .as_ref()
             .is_some_and(|models| models.is_empty())
         {
-            return Err(ill_shaped(
-                "the surface names no model: give it at least one target",
-            ));
+            return Err(no_model());
         }
         self.emit(now, EventKind::SurfaceChanged(Arc::new(changed)));
         Ok(())
