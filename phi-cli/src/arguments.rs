@@ -138,8 +138,9 @@ pub(crate) struct WorkArguments {
 /// Where sessions are kept.
 #[derive(Debug, Args)]
 pub(crate) struct StoreArguments {
-    /// Where sessions are kept [default: $PHI_STORE, $XDG_STATE_HOME/phi or ~/.local/state/phi]
-    #[arg(long, value_name = "DIR")]
+    /// Where sessions are kept: a folder, or a database of SQLite in a build with the feature `sqlite`
+    /// [default: $PHI_STORE, $XDG_STATE_HOME/phi or ~/.local/state/phi]
+    #[arg(long, value_name = "DIR|sqlite:FILE")]
     pub(crate) store: Option<PathBuf>,
 }
 

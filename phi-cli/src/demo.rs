@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use phi::session::{JsonlStore, Store as _, read_events};
+use phi::session::{Store, read_events};
 use phi::types::{Event, EventKind, SessionId, ToolEnding};
 use phi_testkit::{Reply, ScriptedCall, ScriptedProvider};
 
 use crate::arguments::DemoArguments;
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
-use crate::place::{self, session_failure, store_failure};
+use crate::place::{Place, session_failure, store_failure};
 use crate::printer::{Form, Printer};
 use crate::run::{new_id, system_prompt, tools};
 use crate::words::quoted;
@@ -45,23 +45,24 @@ pub(crate) async fn demo(arguments: &DemoArguments) -> Result<Exit, Failure> {
     let scratch = scratch.map_err(|error| no_scratch(&error))?;
     let project = scratch.path().to_owned();
     lay_out(&project).map_err(|error| no_scratch(&error))?;
-    let store = place::store(None)?;
+    let place = Place::find(None)?;
+    let store = place.store()?;
     let id = new_id("demo-")?;
     let mut console = Console::new(Form::Text, id.clone(), None)?;
-    let place = project.display();
-    console.printer.say(&format!("scratch directory: {place}"));
+    let folder = project.display();
+    console.printer.say(&format!("scratch directory: {folder}"));
     let told = "the model is scripted: its replies are fixed; loop, tools and log are real";
     console.printer.say(told);
 
     let mut done = work(&mut console, &store, &id, &project).await;
     if matches!(done, Ok(Exit::Completed)) {
-        done = proof(&store, &id).await;
+        done = proof(&*store, &id).await;
     }
     if matches!(done, Ok(Exit::Completed)) {
         done = check(&project);
     }
     if matches!(store.exists(&id).await, Ok(true)) {
-        show_commands(&console.printer, &store, &id);
+        show_commands(&console.printer, &place, &id);
     }
     if arguments.keep {
         let kept = scratch.keep();
@@ -78,7 +79,7 @@ pub(crate) async fn demo(arguments: &DemoArguments) -> Result<Exit, Failure> {
 /// Lets the agent work.
 async fn work(
     console: &mut Console,
-    store: &Arc<JsonlStore>,
+    store: &Arc<dyn Store>,
     id: &SessionId,
     project: &Path,
 ) -> Result<Exit, Failure> {
@@ -86,7 +87,7 @@ async fn work(
         .named("phi-demo")
         .system(system_prompt(project))
         .tools(tools("default", project)?)
-        .store(Arc::clone(store) as _);
+        .store(Arc::clone(store));
     let opened = agent.session(id.clone()).await;
     let mut session = opened.map_err(|error| session_failure(&error))?;
     console.printer.say(&format!("session: {id}"));
@@ -146,7 +147,7 @@ fn check(project: &Path) -> Result<Exit, Failure> {
 }
 
 /// Looks in the log whether the test failed before the edit and passed after it.
-async fn proof(store: &JsonlStore, id: &SessionId) -> Result<Exit, Failure> {
+async fn proof(store: &dyn Store, id: &SessionId) -> Result<Exit, Failure> {
     let events = read_events(store, id).await;
     let events = events.map_err(|error| store_failure(&error))?;
     let ends = events.iter().filter_map(|event| match &event.kind {
@@ -179,9 +180,9 @@ fn name_of(events: &[Event], started: Option<u64>) -> Option<&str> {
 }
 
 /// Says how to look at the session.
-fn show_commands(printer: &Printer, store: &JsonlStore, id: &SessionId) {
+fn show_commands(printer: &Printer, place: &Place, id: &SessionId) {
     let program = program();
-    let store = quoted(&store.root().to_string_lossy());
+    let store = quoted(&place.to_string());
     printer.say("look at the session:");
     for command in ["show", "events", "replay"] {
         let line = format!("  {program} sessions {command} {id} --store {store}");

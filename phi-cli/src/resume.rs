@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phi::session::{JsonlStore, load};
+use phi::session::{Store, load};
 use phi::types::{
     Approval, ApprovalRequested, AssistantMessage, EffectId, Entry, Identity, LoopId, SessionId,
     Surface, Target,
@@ -23,7 +23,7 @@ pub(crate) async fn resume(arguments: &ResumeArguments) -> Result<Exit, Failure>
     let store = place::store(arguments.store.store.as_deref())?;
     let id = place::session_id(&arguments.id)?;
     let form = Form::of(arguments.json);
-    let Some(cut_off) = CutOff::find(&store, &id).await? else {
+    let Some(cut_off) = CutOff::find(&*store, &id).await? else {
         return Ok(nothing(&Printer::new(form), &id));
     };
     let model = model(&arguments.model, &cut_off.surface, &id)?;
@@ -36,7 +36,7 @@ pub(crate) async fn resume(arguments: &ResumeArguments) -> Result<Exit, Failure>
     };
     let agent = run::assemble(model, tools, arguments.yes)
         .system(cut_off.surface.system.to_string())
-        .store(Arc::clone(&store) as _);
+        .store(Arc::clone(&store));
     let opened = agent.session(id.clone()).await;
     let mut session = opened.map_err(|error| session_failure(&error))?;
     let mut console = Console::new(form, id.clone(), key_variable)?;
@@ -71,7 +71,7 @@ pub(crate) struct CutOff {
 
 impl CutOff {
     /// Looks whether the newest loop of a session was cut off.
-    pub(crate) async fn find(store: &JsonlStore, id: &SessionId) -> Result<Option<Self>, Failure> {
+    pub(crate) async fn find(store: &dyn Store, id: &SessionId) -> Result<Option<Self>, Failure> {
         let recorder = load(store, id).await;
         let recorder = recorder.map_err(|error| store_failure(&error))?;
         let newest = recorder.session().newest_loop();

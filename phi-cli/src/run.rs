@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use phi::provider::models::Models;
-use phi::session::{JsonlStore, Store as _};
+use phi::session::Store;
 use phi::tools::{Registry, Workspace};
 use phi::types::{Configuration, EventKind, Limits, SessionId, Tool};
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
         None => new_id("")?,
     };
     let key_variable = model.key_variable.clone();
-    let agent = agent(&arguments.work, model)?.store(Arc::clone(&store) as _);
+    let agent = agent(&arguments.work, model)?.store(Arc::clone(&store));
     let prompt = prompt(arguments.prompt.as_deref())?;
 
     let known = store.exists(&id).await;
@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     let mut console = Console::new(Form::of(arguments.json), id.clone(), key_variable)?;
     console.printer.say(&format!("session: {id}"));
     if is_new {
-        show_start(&mut console.printer, &store, &id).await?;
+        show_start(&mut console.printer, &*store, &id).await?;
     }
     for event in session.recovered() {
         let shown = console.printer.event(event);
@@ -47,7 +47,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     }
 
     if session.unfinished().is_some()
-        && let Some(cut_off) = CutOff::find(&store, &id).await?
+        && let Some(cut_off) = CutOff::find(&*store, &id).await?
     {
         let told = "the loop before was cut off: it goes on first, and then the prompt";
         console.printer.say(told);
@@ -151,7 +151,7 @@ fn prompt(given: Option<&OsStr>) -> Result<String, Failure> {
 /// Shows the event that created the session.
 async fn show_start(
     printer: &mut Printer,
-    store: &JsonlStore,
+    store: &dyn Store,
     id: &SessionId,
 ) -> Result<(), Failure> {
     let failure = |error| store_failure(&error);

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
-use phi::session::{JsonlStore, Listed, SessionFilter, SessionSummary, Store as _, load};
+use phi::session::{Listed, SessionFilter, SessionSummary, Store, load};
 use phi::types::{Event, SessionId};
 
 use crate::arguments::{SessionArguments, SessionsCommand, StoreArguments};
@@ -189,7 +189,7 @@ async fn delete(which: &SessionArguments) -> Result<Exit, Failure> {
     Ok(Exit::Completed)
 }
 
-fn named(which: &SessionArguments) -> Result<(Arc<JsonlStore>, SessionId), Failure> {
+fn named(which: &SessionArguments) -> Result<(Arc<dyn Store>, SessionId), Failure> {
     let store = place::store(which.store.store.as_deref())?;
     Ok((store, place::session_id(&which.id)?))
 }

@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The crates of phi are here under shorter names: [`types`], [`agent_loop`], [`session`], and with
-//! features `provider` (`http`, `anthropic`, `openai-chat`) and `tools` (`tools`).
+//! features `provider` (`http`, `anthropic`, `openai-chat`) and `tools` (`tools`). With the feature
+//! `sqlite`, [`session`] has the store in a database.
 
 mod agent;
 mod approver;

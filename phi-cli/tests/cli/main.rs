@@ -20,6 +20,7 @@ mod a_tool_call_prints_its_result;
 mod a_wrong_request_is_one_clear_line;
 mod an_interrupted_run_is_stored;
 mod models_are_listed;
+mod sessions_are_kept_in_each_store;
 mod sessions_are_listed_shown_and_deleted;
 mod support;
 mod the_demo_repairs_a_project;
