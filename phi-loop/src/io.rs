@@ -48,9 +48,9 @@ pub enum Input {
     /// What the model is shown changes from its next call on.
     SurfaceChanged(SurfaceChanged),
     /// What the model reads shall change from its next call on: results are pruned, or what follows
-    /// an entry is taken back.
+    /// an entry is taken back. It may come before the first input of a loop, and alone.
     Change(ContextChange),
-    /// An overlay shall be taken off the view.
+    /// An overlay shall be taken off the view; it may come before the first input of a loop too.
     Restore(OverlayId),
     /// The time of [`crate::Machine::next_timeout`] has come.
     Timeout,

@@ -313,8 +313,8 @@ impl Machine {
     fn settle(&mut self, now: DateTime<Utc>) {
         match self.state.phase {
             Phase::New | Phase::Ended(_) => return,
-            // Nothing has begun; but a loop that was asked to end goes on to its end.
-            Phase::Started if self.state.stop.is_none() => return,
+            // Nothing has begun; but a loop that has nothing left to do goes on to its end.
+            Phase::Started if self.state.stop.is_none() && !self.state.is_served() => return,
             Phase::Started | Phase::Between { .. } | Phase::Calling(_) | Phase::Settling { .. } => {
             }
         }
@@ -449,6 +449,7 @@ impl Machine {
     #[must_use]
     pub fn awaits(&self) -> Option<&'static str> {
         let begins = matches!(self.state.phase, Phase::New | Phase::Started);
+        let begins = begins && !self.state.is_served();
         (begins && self.deciding.opening.is_none()).then_some("prompt")
     }
 

@@ -4,13 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use phi_types::{
-    CompactionEnded, EffectId, Entry, EstimatedTokens, Event, EventKind, History, LoopId,
-    ModelStarted, Request, Sent, Surface, SurfaceChanged, Target, TokenCounter, ToolEnding,
-    Transcript, TurnTrigger,
+    EffectId, EstimatedTokens, Event, EventKind, LoopId, ModelStarted, Request, Sent, Surface,
+    SurfaceChanged, Target, TokenCounter, Transcript, TurnTrigger,
 };
 
 use crate::digest::request_digest;
 use crate::state::{IllegalSequence, State};
+
+mod origins;
+
+use origins::Origins;
 
 /// The exact request of one attempt, with the origin of every block.
 #[derive(Debug, Clone, PartialEq)]
@@ -162,10 +165,7 @@ struct Folded {
     system: Vec<EventId>,
     tools: Vec<EventId>,
     options: Vec<EventId>,
-    /// One for each entry of the view.
-    entries: Vec<BlockOrigin>,
-    /// The results of the calls that are being settled.
-    results: Vec<(u32, EventId)>,
+    origins: Origins,
     /// The grace turn that is under way.
     grace: Option<EventId>,
 }
@@ -180,21 +180,15 @@ impl Folded {
                 let grace = started.trigger == TurnTrigger::Grace;
                 self.grace = grace.then(|| id.clone());
             }
-            EventKind::Message(_) => self.results.clear(),
-            EventKind::ToolEnded(ended) if ended.ending != ToolEnding::Discarded => {
-                self.results.push((ended.index, id.clone()));
-            }
             _ => {}
         }
+        self.origins.before(&event.kind, &id);
         let before = state.transcript.view().clone();
         state.apply(event).map_err(|source| NoRequest::Illegal {
             loop_id: id.loop_id.clone(),
             source,
         })?;
-        let view = state.transcript.view();
-        if !view.is_same_path(&before) {
-            self.change_view(&before, view, (event, id));
-        }
+        self.origins.after(&before, &state.transcript, (event, &id));
         Ok(())
     }
 
@@ -207,43 +201,6 @@ impl Folded {
         for (_, origin) in parts.into_iter().filter(|(changed, _)| *changed) {
             *origin = vec![id.clone()];
         }
-    }
-
-    /// An entry that stays is the same in memory; every other one comes from this event.
-    fn change_view(&mut self, before: &History, view: &History, (event, id): (&Event, EventId)) {
-        let Some(first) = view.departs_from(before) else {
-            let new = view.len() - self.entries.len().min(view.len());
-            let origin = match &event.kind {
-                EventKind::ToolEnded(_) => self.take_results(),
-                _ => BlockOrigin::Events(vec![id]),
-            };
-            self.entries.extend(std::iter::repeat_n(origin, new));
-            return;
-        };
-        let old = self.entries.split_off(first.min(self.entries.len()));
-        let kept: HashMap<usize, &BlockOrigin> = before
-            .entries()
-            .into_iter()
-            .skip(first)
-            .map(address)
-            .zip(&old)
-            .collect();
-        let replaced = Replaced::by(&event.kind, first, &old);
-        let rest = view.entries().into_iter().enumerate().skip(first);
-        let rest = rest.map(|(at, entry)| match kept.get(&address(entry)) {
-            Some(origin) => (*origin).clone(),
-            None => BlockOrigin::Overlay {
-                event: id.clone(),
-                stands_for: replaced.of(at, entry),
-            },
-        });
-        let rest: Vec<BlockOrigin> = rest.collect();
-        self.entries.extend(rest);
-    }
-
-    fn take_results(&mut self) -> BlockOrigin {
-        self.results.sort_unstable_by_key(|(index, _)| *index);
-        BlockOrigin::Events(self.results.drain(..).map(|(_, id)| id).collect())
     }
 
     fn record(
@@ -316,7 +273,7 @@ impl Folded {
             ),
         ];
         let patches = std::iter::repeat(BlockOrigin::Patch(id.clone()));
-        let origins = self.entries.into_iter().chain(patches);
+        let origins = self.origins.entries().into_iter().chain(patches);
         let tokens = sent.view().estimated_tokens_by_entry();
         let entries = tokens.into_iter().zip(origins).enumerate();
         blocks.extend(entries.map(|(at, (tokens, origin))| RequestBlock {
@@ -328,65 +285,11 @@ impl Folded {
     }
 }
 
-/// What an overlay took out of a view, from its first change on.
-struct Replaced<'a> {
-    kind: &'a EventKind,
-    first: usize,
-    old: &'a [BlockOrigin],
-}
-
-impl<'a> Replaced<'a> {
-    fn by(kind: &'a EventKind, first: usize, old: &'a [BlockOrigin]) -> Self {
-        Self { kind, first, old }
-    }
-
-    /// Returns what an entry of the new view stands for.
-    fn of(&self, at: usize, entry: &Entry) -> Vec<BlockOrigin> {
-        let EventKind::CompactionEnded(CompactionEnded { block, .. }) = self.kind else {
-            return self.old.to_vec();
-        };
-        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        let (start, count, len) = block.as_ref().map_or((usize::MAX, 0, 0), |block| {
-            (
-                place(block.first),
-                place(block.count),
-                block.replacement.len(),
-            )
-        });
-        let from = |at: usize| at.saturating_sub(self.first);
-        match entry {
-            Entry::User(_) => {
-                let gone = self.old.iter().skip(from(start)).take(count);
-                gone.cloned().collect()
-            }
-            // A result that is shown shorter stands for itself, wherever the block has moved it.
-            Entry::Assistant(_) | Entry::Results(_) | Entry::Extension(_) => {
-                let was = if at >= start.saturating_add(len) {
-                    at.saturating_add(count).saturating_sub(len)
-                } else {
-                    at
-                };
-                self.old.get(from(was)).cloned().into_iter().collect()
-            }
-        }
-    }
-}
-
 impl EventId {
     fn of(event: &Event, state: &State) -> Self {
         Self {
             loop_id: state.loop_id.clone(),
             seq: event.seq,
         }
-    }
-}
-
-/// Where an entry is in memory.
-fn address(entry: &Entry) -> usize {
-    match entry {
-        Entry::User(it) => Arc::as_ptr(it).addr(),
-        Entry::Assistant(it) => Arc::as_ptr(it).addr(),
-        Entry::Results(it) => Arc::as_ptr(it).cast::<()>().addr(),
-        Entry::Extension(it) => Arc::as_ptr(it).addr(),
     }
 }

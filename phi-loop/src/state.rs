@@ -133,10 +133,23 @@ pub(crate) struct Counts {
     pub(crate) queue_ids: BTreeSet<QueueId>,
     /// The names of the tools that the newest model call offered; `None` for all of the surface.
     pub(crate) offered: Option<Vec<Arc<str>>>,
-    /// Whether the first request shall be preceded by a compaction, however small the view is.
-    pub(crate) compact_first: bool,
+    pub(crate) purpose: Purpose,
     /// Compactions in a row that did not help.
     pub(crate) compactions_failed: u32,
+}
+
+/// What a loop is there for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// An answer.
+    #[default]
+    Answer,
+    /// An answer, with a compaction before the first request, however small the view is.
+    CompactedAnswer,
+    /// A change of what the model reads.
+    ContextChange,
+    /// The change was made, and nothing is left to do.
+    Served,
 }
 
 /// What a loop was told of limits that it shares.
@@ -312,6 +325,11 @@ impl State {
             | Phase::Settling { .. }
             | Phase::Ended(_) => None,
         }
+    }
+
+    /// Says whether the loop was there to change the context, and has.
+    pub(crate) fn is_served(&self) -> bool {
+        self.counts.purpose == Purpose::Served
     }
 
     /// Returns the number of the open turn, or of the next one.

@@ -59,6 +59,9 @@ impl State {
                 (Some(cause), _) => Step::Emit(self.loop_ended(stopped(cause))),
                 (None, Some(Opening::Prompt(_))) => asked.decide(Point::FilterInput),
                 (None, Some(Opening::Continue)) => self.begin_turn(TurnTrigger::Continue, asked),
+                (None, None) if self.is_served() => {
+                    Step::Emit(self.loop_ended(Outcome::Completed {}))
+                }
                 (None, None) => Step::Wait,
             },
             Phase::Between { trigger, answer } => self.step_between(*trigger, answer, asked),

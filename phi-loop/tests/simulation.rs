@@ -14,8 +14,8 @@ use phi_loop::simulation::{
 };
 use phi_loop::{Input, Machine, RunTool, ToolReport};
 use phi_types::{
-    AskedBy, Configuration, ContextChange, ContextRestored, Event, EventKind, Point, Prune, Revert,
-    RevertCategory, Tag, Tags, ToolEnding, ToolResult, Transcript,
+    AskedBy, Configuration, ContextChange, ContextRestored, Continuation, Event, EventKind, Point,
+    Prune, Revert, RevertCategory, Tag, Tags, ToolEnding, ToolResult, Transcript,
 };
 
 /// `.ci/run` runs many more with an optimised build.
@@ -189,6 +189,23 @@ impl Setting for Changes {
 
     fn check(&self, events: &[Event], _machine: &Machine) -> Result<(), String> {
         let mut changes = self.0.lock().map_err(|error| error.to_string())?;
+        let alone = events.iter().any(|event| match &event.kind {
+            EventKind::LoopStarted(started) => started.continuation == Continuation::ContextChange,
+            _ => false,
+        });
+        for event in events {
+            if matches!(event.kind, EventKind::TurnStarted(_)) {
+                break;
+            }
+            let changed = matches!(
+                event.kind,
+                EventKind::ContextPruned(_) | EventKind::ContextReverted(_)
+            );
+            if changed {
+                let what = if alone { "alone" } else { "before the prompt" };
+                *changes.entry((what, false)).or_default() += 1;
+            }
+        }
         for event in events {
             let (what, by) = match &event.kind {
                 EventKind::ContextPruned(pruned) => ("pruned", &pruned.by),
@@ -206,11 +223,11 @@ impl Setting for Changes {
 #[test]
 fn contexts_change_in_every_way() {
     let changes = Changes::default();
-    let reached = Simulation::new(&changes).run(0..300);
+    let reached = Simulation::new(&changes).run(0..1000);
     assert!(reached.is_ok(), "{reached:?}");
     let changes = changes.0.lock().unwrap();
     let kinds: Vec<_> = changes.keys().collect();
-    assert_eq!(kinds.len(), 5, "{changes:?}");
+    assert_eq!(kinds.len(), 7, "{changes:?}");
     assert!(changes.values().all(|times| *times > 1), "{changes:?}");
 }
 

@@ -146,6 +146,8 @@ pub enum Continuation {
     Branch,
     /// It begins with a compaction, where a compactor is at hand, however small the view is.
     Compaction,
+    /// It changes what the model reads, between two loops that work, and ends with that.
+    ContextChange,
 }
 
 /// A loop ended.

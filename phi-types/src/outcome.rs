@@ -8,7 +8,7 @@ use crate::error::{JournalError, ProviderError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Outcome {
-    /// The model gave its answer.
+    /// The model gave its answer; or the loop was there to change the context, and has.
     Completed {},
     /// A hook refused the input.
     Rejected {

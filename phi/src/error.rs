@@ -48,6 +48,12 @@ pub enum SessionError {
         /// How it ended.
         outcome: Outcome,
     },
+    /// The log did not take a change of the context.
+    #[error("change the context: {}", outcome_text(.outcome))]
+    Unchanged {
+        /// What happened instead.
+        outcome: Outcome,
+    },
     /// There is no loop that could be repeated.
     #[error("session {session} has no loop to repeat: give it a prompt first")]
     NothingToRepeat {

@@ -26,6 +26,7 @@
 mod agent;
 mod approver;
 mod clock;
+mod context;
 mod error;
 mod fork;
 mod log;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Driver, Finished, Hooks, Input, Machine, Output, Start};
-use phi_session::{LoopRecord, SessionRecorder, SessionWriter, load};
+use phi_loop::{Driver, Finished, Hooks, Input, Machine, Output, Rejected, Start};
+use phi_session::{LoopRecord, Notice, NoticeKind, SessionRecorder, SessionWriter, load};
 use phi_types::{
     Continuation, EffectId, Entry, Event, FORMAT, LoopId, Outcome, SessionId, SessionStarted,
     SpawnedBy, Surface, Transcript, UserMessage,
@@ -30,12 +30,17 @@ pub struct Session {
     loops: u32,
     /// What the next loop continues.
     newest: Reached,
-    /// What the newest loop continued.
+    /// What the newest loop continued that was there for an answer.
     before: Reached,
-    /// A loop that repeats it, until it has begun.
-    rerun: Option<LoopId>,
     /// A loop that continues the newest one and has not ended.
-    unfinished: Option<LoopId>,
+    unfinished: Option<Begun>,
+}
+
+/// A loop as it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Begun {
+    pub(crate) loop_id: LoopId,
+    pub(crate) continuation: Continuation,
 }
 
 /// How far the conversation has come with a loop.
@@ -75,7 +80,9 @@ impl Session {
             return Err(SessionError::NotSpawned { session });
         }
         let newest = match (record.newest_loop(), &session.unfinished) {
-            (Some(open), Some(loop_id)) => Newest::Open(loop_id.clone(), questions(record, open)),
+            (Some(open), Some(begun)) => {
+                Newest::Open(begun.loop_id.clone(), questions(record, open))
+            }
             // One without a prompt was begun and never told what to do.
             (Some(ended), None) if !ended.transcript.history().is_empty() => Newest::ended(ended),
             (Some(_) | None, _) => Newest::None,
@@ -103,7 +110,7 @@ impl Session {
         let recorder = load(store.as_ref(), &id).await?;
         let log = Log::Stored(Arc::clone(store), writer);
         let mut session = Self::new(agent, &recorder, log);
-        session.end_unprompted_loop().await?;
+        session.reopen().await?;
         Ok((session, recorder))
     }
 
@@ -117,18 +124,24 @@ impl Session {
                 .and_then(|parent| recorder.loop_record(parent)),
             None => newest,
         };
-        let before = ended.and_then(LoopRecord::parent);
-        let before = before.and_then(|parent| recorder.loop_record(parent));
+        let parent = |of: &LoopRecord| recorder.loop_record(of.parent()?);
+        let mut worked = ended;
+        while let Some(errand) = worked.filter(|it| is_errand(it)) {
+            worked = parent(errand);
+        }
+        let before = worked.and_then(parent);
         Self {
             before: before.map(Reached::after).unwrap_or_default(),
-            rerun: None,
             driver: agent.driver().journal(log.journal()),
             agent: agent.clone(),
             id: record.id.clone(),
             log,
             loops: u32::try_from(record.loops.len()).unwrap_or(u32::MAX),
             newest: ended.map(Reached::after).unwrap_or_default(),
-            unfinished: open.map(|open| open.id.clone()),
+            unfinished: open.map(|open| Begun {
+                loop_id: open.id.clone(),
+                continuation: open.continuation(),
+            }),
         }
     }
 
@@ -150,9 +163,9 @@ impl Session {
         message: UserMessage,
     ) -> Result<Run<'_>, SessionError> {
         let start = self.start(surface)?;
-        let driver = self.driver.clone().hooks(hooks);
-        let (loop_id, run) = (start.loop_id.clone(), driver.prompt(start, message)?);
-        Ok(Run::new(self, loop_id, run))
+        self.begin(start, |driver, start| {
+            driver.clone().hooks(hooks).prompt(start, message)
+        })
     }
 
     /// Returns the hooks of the agent and what it shows models.
@@ -174,8 +187,7 @@ impl Session {
     ) -> Result<Run<'_>, SessionError> {
         let mut start = self.start(self.agent.surface())?;
         start.continuation = Continuation::Compaction;
-        let (loop_id, run) = (start.loop_id.clone(), self.driver.prompt(start, message)?);
-        Ok(Run::new(self, loop_id, run))
+        self.begin(start, |driver, start| driver.prompt(start, message))
     }
 
     /// Repeats the newest loop: the same prompt on the conversation before it. The log keeps both,
@@ -194,14 +206,10 @@ impl Session {
         start.parent.clone_from(&self.before.loop_id);
         start.transcript = self.before.transcript.clone();
         let prompt = self.newest_prompt();
-        let loop_id = start.loop_id.clone();
-        self.rerun = Some(loop_id.clone());
-        let run = if prompt.is_empty() {
-            self.driver.continue_from(start)?
-        } else {
-            self.driver.prompt_all(start, prompt)?
-        };
-        Ok(Run::new(self, loop_id, run))
+        self.begin(start, |driver, start| match prompt.is_empty() {
+            true => driver.continue_from(start),
+            false => driver.prompt_all(start, prompt),
+        })
     }
 
     /// Starts a loop on the conversation as it is, without a prompt: after a failure or a limit.
@@ -210,8 +218,21 @@ impl Session {
     /// [`SessionError::Unfinished`] while a loop that was cut off waits for [`Session::resume`].
     pub fn proceed(&mut self) -> Result<Run<'_>, SessionError> {
         let start = self.start(self.agent.surface())?;
-        let (loop_id, run) = (start.loop_id.clone(), self.driver.continue_from(start)?);
-        Ok(Run::new(self, loop_id, run))
+        self.begin(start, Driver::continue_from)
+    }
+
+    /// Starts a loop of the agent in the way that is given.
+    pub(crate) fn begin(
+        &mut self,
+        start: Start,
+        run: impl FnOnce(&Driver, Start) -> Result<phi_loop::Run, Rejected>,
+    ) -> Result<Run<'_>, SessionError> {
+        let begun = Begun {
+            loop_id: start.loop_id.clone(),
+            continuation: start.continuation,
+        };
+        let run = run(&self.driver, start)?;
+        Ok(Run::new(self, begun, run))
     }
 
     /// Goes on with a loop that was cut off; `None` if there is none.
@@ -235,17 +256,12 @@ impl Session {
         hooks: Arc<dyn Hooks>,
         surface: Surface,
     ) -> Result<Option<Run<'_>>, SessionError> {
-        let Some((loop_id, machine)) = self.restore().await? else {
+        let Some((begun, machine)) = self.reopen().await? else {
             return Ok(None);
         };
-        if machine.outcome().is_some() {
-            // The end was written and its run dropped before it said so.
-            self.ended(loop_id, machine.transcript());
-            return Ok(None);
-        }
         let driver = self.driver.clone().hooks(hooks);
         let run = driver.resume(machine, &surface)?;
-        Ok(Some(Run::new(self, loop_id, run)))
+        Ok(Some(Run::new(self, begun, run)))
     }
 
     /// Returns the name.
@@ -263,7 +279,7 @@ impl Session {
     /// Returns the loop that was cut off and waits for [`Session::resume`].
     #[must_use]
     pub fn unfinished(&self) -> Option<&LoopId> {
-        self.unfinished.as_ref()
+        self.unfinished.as_ref().map(|begun| &begun.loop_id)
     }
 
     /// Returns how many loops have begun.
@@ -281,22 +297,29 @@ impl Session {
         }
     }
 
-    pub(crate) fn began(&mut self, loop_id: &LoopId) {
-        if self.unfinished.as_ref() != Some(loop_id) {
-            if self.rerun.take().as_ref() == Some(loop_id) {
+    pub(crate) fn began(&mut self, begun: &Begun) {
+        if self.unfinished.as_ref() != Some(begun) {
+            if begun.continuation == Continuation::Rerun {
                 self.newest = self.before.clone();
             }
             self.loops = self.loops.saturating_add(1);
-            self.unfinished = Some(loop_id.clone());
+            self.unfinished = Some(begun.clone());
         }
     }
 
-    pub(crate) fn ended(&mut self, loop_id: LoopId, transcript: &Transcript) {
-        let ended = Reached {
-            loop_id: Some(loop_id),
+    pub(crate) fn ended(&mut self, begun: &Begun, transcript: &Transcript) {
+        if begun.continuation != Continuation::ContextChange {
+            self.before = self.newest.clone();
+        }
+        self.moved_on(begun, transcript);
+    }
+
+    /// The conversation goes on after a loop that was not there for an answer.
+    fn moved_on(&mut self, begun: &Begun, transcript: &Transcript) {
+        self.newest = Reached {
+            loop_id: Some(begun.loop_id.clone()),
             transcript: transcript.continued(),
         };
-        self.before = std::mem::replace(&mut self.newest, ended);
         self.unfinished = None;
         self.log.ended();
     }
@@ -313,8 +336,8 @@ impl Session {
         said.collect()
     }
 
-    fn start(&self, surface: Surface) -> Result<Start, SessionError> {
-        if let Some(loop_id) = &self.unfinished {
+    pub(crate) fn start(&self, surface: Surface) -> Result<Start, SessionError> {
+        if let Some(loop_id) = self.unfinished() {
             let (session, loop_id) = (self.id.clone(), loop_id.clone());
             return Err(SessionError::Unfinished { session, loop_id });
         }
@@ -331,41 +354,55 @@ impl Session {
         Ok(start)
     }
 
-    /// Restores the loop that was cut off. One that never came into the log is forgotten.
-    async fn restore(&mut self) -> Result<Option<(LoopId, Machine)>, SessionError> {
-        let Some(loop_id) = self.unfinished.clone() else {
+    /// Restores the loop that was cut off, if there is anything left to do in it.
+    ///
+    /// One that never came into the log is forgotten; one that had no prompt, or was there to change
+    /// the context alone, is brought to its end.
+    async fn reopen(&mut self) -> Result<Option<(Begun, Machine)>, SessionError> {
+        let Some(begun) = self.unfinished.clone() else {
             return Ok(None);
         };
+        let loop_id = begun.loop_id.clone();
         let events = self.log.read(&self.id, &loop_id).await?;
         if events.is_empty() {
             self.loops = self.loops.saturating_sub(1);
             self.unfinished = None;
             return Ok(None);
         }
-        match Machine::restore(&self.newest.transcript, &events) {
-            Ok(machine) => Ok(Some((loop_id, machine))),
-            Err(source) => Err(SessionError::NotRestorable { loop_id, source }),
+        let restored = Machine::restore(&self.newest.transcript, &events);
+        let mut machine =
+            restored.map_err(|source| SessionError::NotRestorable { loop_id, source })?;
+        let unprompted = machine.awaits().is_some();
+        if unprompted {
+            // Nobody was told of it.
+            let reason = "the process ended before the prompt was written".to_owned();
+            machine.handle(now(), Input::Stop(reason))?;
+        } else if begun.continuation == Continuation::ContextChange {
+            machine.resume(now());
+        } else if machine.outcome().is_none() {
+            return Ok(Some((begun, machine)));
         }
-    }
-
-    /// Ends a loop whose process ended before its prompt was written: nobody was told of it.
-    async fn end_unprompted_loop(&mut self) -> Result<(), SessionError> {
-        let Some((loop_id, mut machine)) = self.restore().await? else {
-            return Ok(());
-        };
-        if machine.awaits().is_none() {
-            return Ok(());
-        }
-        let reason = "the process ended before the prompt was written".to_owned();
-        machine.handle(now(), Input::Stop(reason))?;
         while let Some(output) = machine.poll() {
             if let Output::Events(events) = output {
                 self.log.append(&events).await?;
             }
         }
-        self.ended(loop_id, machine.transcript());
-        Ok(())
+        match unprompted {
+            true => self.moved_on(&begun, machine.transcript()),
+            false => self.ended(&begun, machine.transcript()),
+        }
+        Ok(None)
     }
+}
+
+/// Says whether a loop was not there for an answer: it changed the context, or never had its prompt.
+fn is_errand(record: &LoopRecord) -> bool {
+    let filtered = |notice: &Notice| matches!(notice.kind, NoticeKind::Filtered(_));
+    let unprompted = matches!(record.outcome, Some(Outcome::Aborted { .. }))
+        && record.turns.is_empty()
+        && record.waiting_input.is_empty()
+        && !record.notices.iter().any(filtered);
+    unprompted || record.continuation() == Continuation::ContextChange
 }
 
 /// What became of the session of a sub-agent before it was opened.

@@ -4,7 +4,7 @@ use phi_loop::{Finished, Handle, Rejected, Update};
 use phi_types::{Approval, EffectId, Entry, LoopError, LoopId, Outcome};
 
 use crate::error::SessionError;
-use crate::open::Session;
+use crate::open::{Begun, Session};
 
 /// A loop in progress.
 ///
@@ -13,16 +13,19 @@ use crate::open::Session;
 #[derive(Debug)]
 pub struct Run<'a> {
     session: &'a mut Session,
-    loop_id: LoopId,
+    begun: Begun,
     run: phi_loop::Run,
+    /// Whether the session has what the loop came to.
+    settled: bool,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(session: &'a mut Session, loop_id: LoopId, run: phi_loop::Run) -> Self {
+    pub(crate) fn new(session: &'a mut Session, begun: Begun, run: phi_loop::Run) -> Self {
         Self {
             session,
-            loop_id,
+            begun,
             run,
+            settled: false,
         }
     }
 
@@ -30,7 +33,10 @@ impl<'a> Run<'a> {
     ///
     /// **Cancel safety:** a dropped call loses nothing.
     pub async fn next(&mut self) -> Option<Update> {
-        self.session.began(&self.loop_id);
+        if self.settled {
+            return None;
+        }
+        self.session.began(&self.begun);
         let update = self.run.next().await;
         if update.is_none() {
             self.settle();
@@ -100,11 +106,12 @@ impl<'a> Run<'a> {
     /// Returns the loop.
     #[must_use]
     pub fn loop_id(&self) -> &LoopId {
-        &self.loop_id
+        &self.begun.loop_id
     }
 
     /// Hands the conversation back, unless the journal failed and nobody knows what it holds.
     fn settle(&mut self) {
+        self.settled = true;
         let finished = self.run.finished();
         let is_unknown = matches!(
             finished.outcome,
@@ -113,7 +120,7 @@ impl<'a> Run<'a> {
             }
         );
         if !is_unknown {
-            self.session.ended(finished.loop_id, &finished.transcript);
+            self.session.ended(&self.begun, &finished.transcript);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
-    Journal, Point, Provider, Surface, Target, TokenCounter, Tool, ToolSpec, UserMessage,
+    ContextChange, Continuation, Journal, OverlayId, Point, Provider, Prune, Revert, Surface,
+    Target, TokenCounter, Tool, ToolSpec, UserMessage,
 };
 use tokio::time::Instant;
 
@@ -188,6 +189,44 @@ impl Driver {
     /// [`Rejected`] for a surface without a model.
     pub fn continue_from(&self, start: Start) -> Result<Run, Rejected> {
         self.start(start, Input::Continue)
+    }
+
+    /// Takes tool results out of what the model reads between two loops. A loop of its own records it
+    /// and ends; what comes next continues that loop. The caller may prune whatever there is.
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; then nothing begins.
+    pub fn prune(&self, start: Start, prune: Prune) -> Result<Run, Rejected> {
+        self.change(start, Input::Change(ContextChange::Prune(prune)))
+    }
+
+    /// Takes what follows an entry out of what the model reads between two loops; a summary stands for
+    /// it. Otherwise like [`Driver::prune`].
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; then nothing begins.
+    pub fn revert(&self, start: Start, revert: Revert) -> Result<Run, Rejected> {
+        self.change(start, Input::Change(ContextChange::Revert(revert)))
+    }
+
+    /// Takes an overlay off what the model reads between two loops, of whichever loop before it is.
+    /// Otherwise like [`Driver::prune`].
+    ///
+    /// # Errors
+    /// [`Rejected::Context`] says what does not fit; then nothing begins.
+    pub fn restore(&self, start: Start, overlay: OverlayId) -> Result<Run, Rejected> {
+        self.change(start, Input::Restore(overlay))
+    }
+
+    fn change(&self, start: Start, change: Input) -> Result<Run, Rejected> {
+        let continuation = Continuation::ContextChange;
+        self.start(
+            Start {
+                continuation,
+                ..start
+            },
+            change,
+        )
     }
 
     fn start(&self, mut start: Start, first: Input) -> Result<Run, Rejected> {

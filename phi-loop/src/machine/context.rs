@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use phi_types::{AskedBy, ContextChange, EffectId, OverlayId, ToolEnding, ToolResult};
 
 use super::Machine;
-use crate::io::{Rejected, ToolReport};
-use crate::state::{Calling, Phase, Stage};
+use crate::io::{ContextRefused, Rejected, ToolReport};
+use crate::state::{Calling, Phase, Planned, Stage, State};
 
 impl Machine {
     pub(super) fn on_change(
@@ -15,10 +15,7 @@ impl Machine {
         now: DateTime<Utc>,
         change: &ContextChange,
     ) -> Result<(), Rejected> {
-        self.view_may_change()?;
-        let planned = self.state.plan(change, &AskedBy::Caller {})?;
-        self.emit_with(now, planned.kind, Some(planned.next));
-        Ok(())
+        self.changed(now, |state| state.plan(change, &AskedBy::Caller {}))
     }
 
     pub(super) fn on_restore(
@@ -26,8 +23,24 @@ impl Machine {
         now: DateTime<Utc>,
         overlay: &OverlayId,
     ) -> Result<(), Rejected> {
+        self.changed(now, |state| state.plan_restore(overlay))
+    }
+
+    fn changed(
+        &mut self,
+        now: DateTime<Utc>,
+        plan: impl Fn(&State) -> Result<Planned, ContextRefused>,
+    ) -> Result<(), Rejected> {
         self.view_may_change()?;
-        let planned = self.state.plan_restore(overlay)?;
+        if matches!(self.state.phase, Phase::New) {
+            // The overlay is named by the event that lays it, and what does not fit begins nothing.
+            let mut begun = self.clone();
+            begun.begin(now)?;
+            begun.changed(now, plan)?;
+            *self = begun;
+            return Ok(());
+        }
+        let planned = plan(&self.state)?;
         self.emit_with(now, planned.kind, Some(planned.next));
         Ok(())
     }
@@ -35,12 +48,12 @@ impl Machine {
     /// A compactor works on the view as it was when it began.
     fn view_may_change(&self) -> Result<(), Rejected> {
         match &self.state.phase {
-            Phase::New => Err(self.not_now("has not begun")),
             Phase::Calling(Calling {
                 stage: Stage::Compacting { .. },
                 ..
             }) => Err(self.not_now("is making its view smaller: ask again when it has")),
-            Phase::Started
+            Phase::New
+            | Phase::Started
             | Phase::Between { .. }
             | Phase::Calling(_)
             | Phase::Settling { .. }

@@ -65,7 +65,7 @@ impl Machine {
     }
 
     /// Announces the loop, unless a restored log holds the announcement already.
-    fn begin(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
+    pub(super) fn begin(&mut self, now: DateTime<Utc>) -> Result<(), Rejected> {
         let begun = !matches!(self.state.phase, Phase::New | Phase::Started);
         if begun || self.deciding.opening.is_some() {
             return Err(self.not_now("has begun already"));

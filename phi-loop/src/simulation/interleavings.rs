@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use phi_types::{
-    AnswerScope, Approval, Configuration, Delta, Point, QueueId, StopReason, Surface,
+    AnswerScope, Approval, Configuration, Continuation, Delta, Point, QueueId, StopReason, Surface,
     ToolExecution, ToolPolicy, ToolResult, Transcript, UserMessage,
 };
 
@@ -170,6 +170,8 @@ fn case(calls: &[&str], execution: ToolExecution, points: Vec<Point>) -> Scenari
             ..surface
         },
         before: Transcript::new(),
+        continuation: Continuation::Initial,
+        changes: Vec::new(),
         prompts: 1,
         moves: Vec::new(),
         crash_after: None,

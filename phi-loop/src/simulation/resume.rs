@@ -1,6 +1,6 @@
 //! A restore at every event, and what a resume from there adds.
 
-use phi_types::{Event, EventKind, ToolEnding};
+use phi_types::{Continuation, Event, EventKind, ToolEnding};
 
 use super::oracle::{Broken, Oracle};
 use super::world::World;
@@ -51,11 +51,15 @@ impl World<'_> {
         let open = self.watch.open();
         let mut events = events.iter().map(|event| &event.kind).peekable();
         if !open.begun {
-            let stopped = self.events.iter().any(|it| is_stop(&it.kind));
+            let has_nothing_to_do =
+                self.events.iter().any(|it| is_stop(&it.kind)) || self.is_served();
             return match (events.next(), events.next()) {
                 (None, _) => Ok(()),
-                // It was asked to end before it had its prompt.
-                (Some(EventKind::Recovered(_)), Some(EventKind::LoopEnded(_))) if stopped => Ok(()),
+                (Some(EventKind::Recovered(_)), Some(EventKind::LoopEnded(_)))
+                    if has_nothing_to_do =>
+                {
+                    Ok(())
+                }
                 (Some(kind), _) => Err(format!("nothing was under way, and it wrote {kind:?}")),
             };
         }
@@ -88,6 +92,21 @@ impl World<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl World<'_> {
+    /// Says whether the loop was there to change the context, and has.
+    fn is_served(&self) -> bool {
+        let changes = |event: &Event| {
+            matches!(
+                event.kind,
+                EventKind::ContextPruned(_)
+                    | EventKind::ContextReverted(_)
+                    | EventKind::ContextRestored(_)
+            )
+        };
+        self.scenario.continuation == Continuation::ContextChange && self.events.iter().any(changes)
     }
 }
 

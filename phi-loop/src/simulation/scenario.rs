@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use phi_types::{
-    AssistantMessage, AssistantPart, Configuration, Entry, History, Origin, SessionId, StopReason,
-    Surface, TextPart, Transcript, Usage, UserMessage,
+    Arguments, AssistantMessage, AssistantPart, CallResult, Configuration, Continuation, Entry,
+    History, Origin, PartFacts, RawJson, SessionId, StopReason, Surface, TextPart, ToolCall,
+    ToolResult, Transcript, Usage, UserMessage,
 };
 
 use super::dice::Dice;
@@ -26,6 +27,10 @@ pub struct Scenario {
     /// The conversation that the loop continues; one that ends with what a user said needs no
     /// prompt.
     pub before: Transcript,
+    /// In which way the loop continues it.
+    pub continuation: Continuation,
+    /// What changes in what the model reads before the loop has its prompt.
+    pub changes: Vec<Input>,
     /// How many messages the prompt has.
     pub prompts: u32,
     /// What happens, in order.
@@ -53,9 +58,17 @@ impl Scenario {
         let configuration = setting.configuration(&mut dice.split());
         let surface = setting.surface(&mut dice.split());
         let before = match dice.roll(8) {
+            5 => Transcript::from_history(earlier()),
             6 => Transcript::from_history(earlier().prefix(1)),
-            7 => Transcript::from_history(earlier()),
+            7 => Transcript::from_history(earlier().prefix(4)),
             _ => Transcript::new(),
+        };
+        let mut wishes = dice.split();
+        let changes = (0..wishes.roll(3)).filter_map(|_| setting.context(&before, &mut wishes));
+        let changes = changes.collect();
+        let continuation = match wishes.roll(3) {
+            2 => Continuation::ContextChange,
+            _ => Continuation::Default,
         };
         let prompts = 1 + u32::from(dice.one_in(3));
         let moves = (0..=dice.roll(MOVES_MAX)).map(|_| Move {
@@ -68,6 +81,8 @@ impl Scenario {
             configuration,
             surface,
             before,
+            continuation,
+            changes,
             prompts,
             moves,
             crash_after: None,
@@ -86,6 +101,7 @@ impl Scenario {
     pub(super) fn start(&self) -> Start {
         let session = SessionId::new("simulated").expect("the name is valid");
         Start {
+            continuation: self.continuation,
             transcript: self.before.clone(),
             ..Start::new(session, self.configuration.clone(), self.surface.clone())
         }
@@ -102,19 +118,41 @@ impl Move {
 
 /// A conversation that went before.
 fn earlier() -> History {
-    let answer = AssistantMessage {
-        parts: vec![AssistantPart::Text(TextPart {
-            text: "I am here.".into(),
+    let text = |text: &str| {
+        AssistantPart::Text(TextPart {
+            text: text.into(),
             ..TextPart::default()
-        })],
-        stop_reason: StopReason::EndTurn,
-        stop_reason_raw: None,
-        usage: Usage::default(),
-        origin: Origin::default(),
+        })
     };
+    let call = Arc::new(ToolCall {
+        id: "e0".into(),
+        name: "pure".into(),
+        arguments: Arguments::Object(RawJson::empty_object()),
+        facts: PartFacts::default(),
+    });
+    let answer = |part, stop_reason| {
+        Entry::Assistant(Arc::new(AssistantMessage {
+            parts: vec![part],
+            stop_reason,
+            stop_reason_raw: None,
+            usage: Usage::default(),
+            origin: Origin::default(),
+        }))
+    };
+    let result = Arc::new(ToolResult::text(
+        "a lamp, a chair and a table by the window",
+    ));
+    let ask = |text| Entry::User(Arc::new(UserMessage::text(text)));
     let entries = [
-        Entry::User(Arc::new(UserMessage::text("Are you there?"))),
-        Entry::Assistant(Arc::new(answer)),
+        ask("Are you there?"),
+        answer(
+            AssistantPart::ToolCall(Arc::clone(&call)),
+            StopReason::ToolUse,
+        ),
+        Entry::Results([CallResult { call, result }].into_iter().collect()),
+        answer(text("I am here."), StopReason::EndTurn),
+        ask("Good."),
+        answer(text("Is it?"), StopReason::EndTurn),
     ];
     entries.into_iter().collect()
 }

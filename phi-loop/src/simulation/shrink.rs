@@ -120,6 +120,9 @@ impl Shrinking<'_> {
         if !self.best.before.view().is_empty() {
             smaller |= self.take_if(|it| it.before = Transcript::new());
         }
+        if !self.best.changes.is_empty() {
+            smaller |= self.take_if(|it| it.changes.clear());
+        }
         if self.best.prompts > 1 {
             smaller |= self.take_if(|it| it.prompts = 1);
         }

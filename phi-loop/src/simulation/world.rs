@@ -99,7 +99,14 @@ impl<'a> World<'a> {
     /// Gives the first input where it is awaited: at the start, and after a crash that lost it.
     pub(super) fn open(&mut self) -> Result<(), Broken> {
         while self.process.machine.awaits().is_some() {
-            self.answer(self.scenario.opening())?;
+            for change in &self.scenario.changes {
+                if self.process.machine.awaits().is_some() {
+                    self.give(change.clone())?;
+                }
+            }
+            if self.process.machine.awaits().is_some() {
+                self.answer(self.scenario.opening())?;
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use phi_types::{
     Entry, EventKind, History, LoopError, NextView, Point, Usage,
 };
 
-use super::{Calling, Phase, Stage, State};
+use super::{Calling, Phase, Purpose, Stage, State};
 use crate::io::Compacted;
 use crate::step::{Asked, Step};
 
@@ -26,7 +26,7 @@ impl State {
 
     /// Says whether the loop was told to begin with a compaction and is in its first turn.
     fn compacts_first(&self) -> bool {
-        self.counts.compact_first && self.counts.turns <= 1
+        self.counts.purpose == Purpose::CompactedAnswer && self.counts.turns <= 1
     }
 
     /// Says whether an exact counter has to be asked because nothing is known of the estimate yet:

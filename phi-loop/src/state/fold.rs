@@ -10,7 +10,7 @@ use phi_types::{
     TurnTrigger, Usage, digest_of,
 };
 
-use super::{Answer, Calling, Phase, Stage, State};
+use super::{Answer, Calling, Phase, Purpose, Stage, State};
 use crate::calls::{Calls, Running, Slot};
 use crate::retry::{self, Attempts, Plan};
 
@@ -24,7 +24,14 @@ impl State {
         match &event.kind {
             EventKind::LoopStarted(started) => {
                 self.configuration = started.configuration.clone();
-                self.counts.compact_first = started.continuation == Continuation::Compaction;
+                self.counts.purpose = match started.continuation {
+                    Continuation::Compaction => Purpose::CompactedAnswer,
+                    Continuation::ContextChange => Purpose::ContextChange,
+                    Continuation::Initial
+                    | Continuation::Default
+                    | Continuation::Rerun
+                    | Continuation::Branch => Purpose::Answer,
+                };
                 self.phase = Phase::Started;
             }
             EventKind::LoopEnded(ended) => self.phase = Phase::Ended(ended.outcome.clone()),
@@ -370,6 +377,9 @@ impl State {
     }
 
     fn take_change(&mut self, by: &AskedBy) -> Result<(), &'static str> {
+        if let (Phase::Started, Purpose::ContextChange) = (&self.phase, self.counts.purpose) {
+            self.counts.purpose = Purpose::Served;
+        }
         let AskedBy::Call { effect } = by else {
             return Ok(());
         };

@@ -3,15 +3,18 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use phi_loop::{
-    BlockKind, BlockOrigin, Compactor, Driver, DropMiddle, EventId, HookContext, HookError, Hooks,
-    ModelDecision, NoRequest, RequestRecord, Start, TruncateResults, Update, request_record,
+    BlockKind, BlockOrigin, Compactor, Driver, DropMiddle, EventId, Finished, HookContext,
+    HookError, Hooks, ModelDecision, NoRequest, RequestRecord, Start, TruncateResults, Update,
+    request_record,
 };
 use phi_testkit::{Reply, ScriptedCall, ScriptedProvider, ScriptedTool};
 use phi_types::{
     CompactAt, Configuration, Continuation, EffectId, Entry, EstimatedTokens, Event, EventKind,
-    Limits, LoopId, Message, ModelPatch, Options, Point, Provider, ProviderError,
-    ProviderErrorKind, Request, Surface, TokenCounter, Tool, ToolPolicy, Transcript, UserMessage,
+    Limits, LoopId, Message, ModelPatch, Options, OverlayId, Point, Provider, ProviderError,
+    ProviderErrorKind, Prune, Request, Surface, Tag, TokenCounter, Tool, ToolPolicy, Transcript,
+    UserMessage,
 };
 use proptest::prelude::*;
 
@@ -148,8 +151,51 @@ async fn lived(seed: u64) -> (Vec<Event>, Vec<Request>) {
         };
         tokio::join!(steer, run_all);
         transcript = run.finished().transcript;
+        if dice.one_in(2) {
+            let earlier = (100 + n, parent.clone());
+            if let Some((more, finished)) = changed(&driver, earlier, &transcript, &mut dice) {
+                events.extend(more);
+                (transcript, parent) = (finished.transcript, Some(finished.loop_id));
+            }
+        }
     }
     (events, provider.requests())
+}
+
+/// The events of a loop that changes the context, where there is something to change.
+fn changed(
+    driver: &Driver,
+    (number, parent): (u32, Option<LoopId>),
+    transcript: &Transcript,
+    dice: &mut Dice,
+) -> Option<(Vec<Event>, Finished)> {
+    let mut start = Start::new(session(), Configuration::default(), driver.surface("", "m"));
+    start.loop_id = LoopId::numbered(&session(), &start.configuration.id, number);
+    (start.parent, start.transcript) = (parent, transcript.clone());
+    let overlays: Vec<OverlayId> = transcript.overlays().cloned().collect();
+    let results = (0..)
+        .zip(transcript.history().entries())
+        .filter(|(at, it)| matches!(it, Entry::Results(_)) && transcript.shown_at(*at).is_some())
+        .map(|(at, _)| Tag::entry(at as u64));
+    let results: Vec<Tag> = results.take(2).collect();
+    let run = match overlays.last() {
+        Some(overlay) if dice.one_in(2) => driver.restore(start, overlay.clone()),
+        _ => driver.prune(
+            start,
+            Prune {
+                tags: results,
+                memo: None,
+            },
+        ),
+    };
+    let mut run = run.ok()?;
+    let mut events = Vec::new();
+    while let Some(Some(update)) = run.next().now_or_never() {
+        if let Update::Event(event) = update {
+            events.push(event);
+        }
+    }
+    Some((events, run.finished()))
 }
 
 fn attempts(events: &[Event]) -> Vec<EffectId> {
@@ -202,12 +248,14 @@ fn check_entry(events: &[Event], entry: &Entry, origin: &BlockOrigin) {
                 stands_for,
             },
         ) => {
-            let EventKind::CompactionEnded(ended) = event(events, id) else {
-                panic!("{id:?} is no compaction")
+            let (is_pruned, block) = match event(events, id) {
+                EventKind::CompactionEnded(ended) => (!ended.pruned.is_empty(), &ended.block),
+                EventKind::ContextPruned(_) => (true, &None),
+                other => panic!("{other:?} is no overlay"),
             };
             match entry {
                 Entry::Results(_) => {
-                    assert_eq!((stands_for.len(), ended.pruned.is_empty()), (1, false));
+                    assert_eq!((stands_for.len(), is_pruned), (1, true));
                     let [BlockOrigin::Events(ids)] = &stands_for[..] else {
                         return;
                     };
@@ -217,7 +265,7 @@ fn check_entry(events: &[Event], entry: &Entry, origin: &BlockOrigin) {
                     );
                 }
                 _ => {
-                    let block = ended.block.as_ref().unwrap();
+                    let block = block.as_ref().unwrap();
                     assert_eq!(stands_for.len() as u64, block.count);
                 }
             }

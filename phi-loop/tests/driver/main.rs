@@ -13,6 +13,7 @@ mod facts;
 
 mod a_budget_stops_a_tree;
 mod a_compaction_keeps_what_must_stay;
+mod a_context_changes_between_loops;
 mod a_failed_append_starts_nothing;
 mod a_handle_changes_what_a_model_reads;
 mod a_handle_speaks_to_a_run;

@@ -45,6 +45,7 @@ mod messages_join_one_at_a_time_or_all;
 mod only_an_answer_is_success;
 mod outcomes_are_distinct;
 mod steering_joins_before_the_next_model_call;
+mod the_context_changes_between_loops;
 mod the_context_changes_on_request;
 mod truncated_output_runs_no_half_call;
 mod usage_sums_every_attempt;

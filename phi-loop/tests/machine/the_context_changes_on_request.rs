@@ -326,17 +326,7 @@ fn a_restored_view_that_exceeds_the_window_is_refused() {
 }
 
 #[test]
-fn nothing_changes_before_the_loop_or_while_the_view_is_made_smaller() {
-    let mut bench = Bench::new(Configuration::default());
-    for input in [Input::Change(revert(0)), prompt("Do it.")] {
-        match input {
-            Input::Prompt(_) => bench.handle(input),
-            early => assert!(matches!(
-                refused(&mut bench, early),
-                Rejected::NotNow { .. }
-            )),
-        }
-    }
+fn nothing_changes_while_the_view_is_made_smaller() {
     let configuration = Configuration {
         compaction: true,
         compact_at: Some(phi_types::CompactAt::Tokens(1)),

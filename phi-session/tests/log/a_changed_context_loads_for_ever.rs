@@ -13,8 +13,9 @@ use phi_types::{
     Tags, ToolEnded, ToolEnding, ToolResult, TurnTrigger,
 };
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-2-context")
+fn golden(name: &str) -> PathBuf {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    golden.join(name)
 }
 
 fn overlay(seq: u64) -> OverlayId {
@@ -148,9 +149,42 @@ fn changed() -> Vec<Event> {
     script.events
 }
 
+/// A session whose context was changed between two of its loops.
+fn changed_between() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    script.say(1, 1, Message::User(user("Fix it.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    script.model(1, 1);
+    let one = [call("c0", "look", "{}")];
+    script.say(
+        1,
+        1,
+        Message::Assistant(answer("", &one, usage(4, 2))),
+        None,
+    );
+    script.result(1, 0, None, "one");
+    script.end_turn(1, 1, usage(4, 2));
+    script.end(1, Outcome::Completed {}, usage(4, 2));
+    script.start(2, Some(1), Continuation::ContextChange);
+    let last = script.event(2, pruned(AskedBy::Caller {}, 2, 0, "The first."));
+    script.end(2, Outcome::Completed {}, usage(0, 0));
+    script.start(3, Some(2), Continuation::ContextChange);
+    let loop_id = loop_id(2);
+    let restored = ContextRestored {
+        by: AskedBy::Caller {},
+        overlay: OverlayId { loop_id, seq: last },
+        tokens: 50,
+    };
+    script.event(3, EventKind::ContextRestored(restored));
+    script.end(3, Outcome::Completed {}, usage(0, 0));
+    script.start(4, Some(3), Continuation::Default);
+    script.events
+}
+
 #[tokio::test]
 async fn a_changed_context_reads_back_and_folds() {
-    let store = JsonlStore::new(golden());
+    let store = JsonlStore::new(golden("format-2-context"));
     assert_eq!(read_events(&store, &session()).await.unwrap(), changed());
     let recorder = load(&store, &session()).await.unwrap();
     let record = &recorder.session().loops[0];
@@ -169,15 +203,45 @@ async fn a_changed_context_reads_back_and_folds() {
 }
 
 #[tokio::test]
-async fn a_changed_context_encodes_to_the_same_events_again() {
-    let copy = Scratch::new();
-    copy.keep(&changed()).await;
-    let segments = copy.segments();
-    assert_eq!(segments.len(), 1);
-    let then = golden().join("s1").join(segments[0].file_name().unwrap());
-    let (now, then) = (
-        fs::read_to_string(&segments[0]).unwrap(),
-        fs::read_to_string(then).unwrap(),
+async fn a_context_that_changed_between_loops_reads_back_and_folds() {
+    let store = JsonlStore::new(golden("format-2-context-between"));
+    let events = read_events(&store, &session()).await.unwrap();
+    assert_eq!(events, changed_between());
+    let recorder = load(&store, &session()).await.unwrap();
+    let overlays = recorder
+        .session()
+        .loops
+        .iter()
+        .map(|it| (it.continuation(), it.transcript.overlays().count()));
+    assert_eq!(
+        overlays.collect::<Vec<_>>(),
+        [
+            (Continuation::Initial, 0),
+            (Continuation::ContextChange, 1),
+            (Continuation::ContextChange, 0),
+            (Continuation::Default, 0),
+        ]
     );
-    assert_eq!(contents(&now), contents(&then));
+}
+
+#[tokio::test]
+async fn a_changed_context_encodes_to_the_same_events_again() {
+    let logs = [
+        ("format-2-context", changed()),
+        ("format-2-context-between", changed_between()),
+    ];
+    for (name, events) in logs {
+        let copy = Scratch::new();
+        copy.keep(&events).await;
+        let segments = copy.segments();
+        assert_eq!(segments.len(), 1);
+        let then = golden(name)
+            .join("s1")
+            .join(segments[0].file_name().unwrap());
+        let (now, then) = (
+            fs::read_to_string(&segments[0]).unwrap(),
+            fs::read_to_string(then).unwrap(),
+        );
+        assert_eq!(contents(&now), contents(&then));
+    }
 }
