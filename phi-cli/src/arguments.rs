@@ -68,9 +68,8 @@ pub(crate) struct RunArguments {
     /// The session to create or to continue; without it a new one gets a name
     #[arg(long, value_name = "ID")]
     pub(crate) session: Option<String>,
-    /// Write events and live increments as JSON lines to stdout
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) talk: TalkArguments,
 }
 
 #[derive(Debug, Args)]
@@ -87,9 +86,8 @@ pub(crate) struct ResumeArguments {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) store: StoreArguments,
-    /// Write events and live increments as JSON lines to stdout
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) talk: TalkArguments,
 }
 
 /// Which model answers.
@@ -133,6 +131,19 @@ pub(crate) struct WorkArguments {
     /// Let tools that write or execute run without a question
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// What goes back and forth while a loop runs.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(crate) struct TalkArguments {
+    /// Write events and live increments as JSON lines to stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Read lines from stdin while the loop runs: the model reads each before its next turn. With
+    /// --json a line is {"id":"…","steer":"…"}, or {"id":"…","follow_up":"…"} for the end of the
+    /// loop; the event `message_queued` says that it is written down, and an id counts once in a loop
+    #[arg(long)]
+    pub(crate) steer: bool,
 }
 
 /// Where sessions are kept.

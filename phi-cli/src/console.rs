@@ -8,10 +8,12 @@ use phi::types::{
     ProviderErrorKind, SessionId,
 };
 
+use crate::arguments::TalkArguments;
 use crate::ask::Asker;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::printer::{Form, Printer};
+use crate::steer::{self, Heard, Steering, hear};
 use crate::words::one_line;
 
 /// What a run speaks with.
@@ -19,6 +21,7 @@ use crate::words::one_line;
 pub(crate) struct Console {
     pub(crate) printer: Printer,
     asker: Asker,
+    steering: Option<Steering>,
     interrupt: Interrupt,
     session: SessionId,
     /// The variable of the key, for the remedy of a wrong one; `None` for a script.
@@ -26,15 +29,22 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Makes the console of a session and takes the signals over.
+    /// Makes the console of a session and takes the signals over, and stdin where it is for messages.
     pub(crate) fn new(
-        form: Form,
+        talk: TalkArguments,
         session: SessionId,
         key_variable: Option<String>,
     ) -> Result<Self, Failure> {
+        let form = Form::of(talk.json);
+        let (steering, asker) = if talk.steer {
+            (Some(Steering::of_stdin(form)?), Asker::beside_messages())
+        } else {
+            (None, Asker::default())
+        };
         Ok(Self {
             printer: Printer::new(form),
-            asker: Asker::default(),
+            asker,
+            steering,
             interrupt: Interrupt::listen()?,
             session,
             key_variable,
@@ -50,6 +60,7 @@ impl Console {
     pub(crate) async fn pull(&mut self, mut run: phi::Run<'_>) -> Result<Exit, Failure> {
         let mut lost = None;
         let mut is_cancelled = false;
+        let handle = run.handle();
         loop {
             tokio::select! {
                 () = self.interrupt.first(), if !is_cancelled => {
@@ -60,6 +71,7 @@ impl Console {
                     // The question may have become pointless meanwhile.
                     if run.approve(effect, approval).is_err() {}
                 }
+                heard = hear(&mut self.steering, &handle), if !is_cancelled => self.heard(heard),
                 update = run.next() => {
                     let Some(update) = update else { break };
                     self.listen(&update);
@@ -75,10 +87,41 @@ impl Console {
             }
         }
         let finished = run.finished();
+        // What still waits for it is answered.
+        drop(run);
+        if let Some(steering) = &mut self.steering {
+            steering.settle(&self.printer).await;
+        }
+        for queued in &finished.undelivered {
+            steer::undelivered(&self.printer, &steer::text_of(&queued.message));
+        }
         self.printer.usage(&finished.usage);
         match lost {
             Some(error) => Err(self.unread(&error)),
             None => self.exit_of(&finished.outcome),
+        }
+    }
+
+    /// Tells of what was said too late.
+    pub(crate) fn end(self) {
+        if let Some(steering) = self.steering {
+            steering.end(&self.printer);
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) {
+        let Some(steering) = &mut self.steering else {
+            return;
+        };
+        match heard {
+            // While a question waits, a line is its answer.
+            Heard::Line(line) => {
+                if let Some(line) = self.asker.typed(line) {
+                    steering.take(line, &self.printer);
+                }
+            }
+            Heard::End => self.asker.hang_up(),
+            Heard::Answer(said, answer) => steering.answered(said, answer, &self.printer),
         }
     }
 

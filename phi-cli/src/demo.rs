@@ -10,11 +10,11 @@ use phi::session::{Store, read_events};
 use phi::types::{Event, EventKind, SessionId, ToolEnding};
 use phi_testkit::{Reply, ScriptedCall, ScriptedProvider};
 
-use crate::arguments::DemoArguments;
+use crate::arguments::{DemoArguments, TalkArguments};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::place::{Place, session_failure, store_failure};
-use crate::printer::{Form, Printer};
+use crate::printer::Printer;
 use crate::run::{new_id, system_prompt, tools};
 use crate::words::quoted;
 
@@ -48,7 +48,7 @@ pub(crate) async fn demo(arguments: &DemoArguments) -> Result<Exit, Failure> {
     let place = Place::find(None)?;
     let store = place.store()?;
     let id = new_id("demo-")?;
-    let mut console = Console::new(Form::Text, id.clone(), None)?;
+    let mut console = Console::new(TalkArguments::default(), id.clone(), None)?;
     let folder = project.display();
     console.printer.say(&format!("scratch directory: {folder}"));
     let told = "the model is scripted: its replies are fixed; loop, tools and log are real";

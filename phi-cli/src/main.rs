@@ -25,6 +25,7 @@ mod resume;
 mod run;
 mod sessions;
 mod show;
+mod steer;
 mod tool;
 mod wire;
 mod words;

@@ -22,9 +22,9 @@ use crate::run;
 pub(crate) async fn resume(arguments: &ResumeArguments) -> Result<Exit, Failure> {
     let store = place::store(arguments.store.store.as_deref())?;
     let id = place::session_id(&arguments.id)?;
-    let form = Form::of(arguments.json);
     let Some(cut_off) = CutOff::find(&*store, &id).await? else {
-        return Ok(nothing(&Printer::new(form), &id));
+        let printer = Printer::new(Form::of(arguments.talk.json));
+        return Ok(nothing(&printer, &id));
     };
     let model = model(&arguments.model, &cut_off.surface, &id)?;
     let key_variable = model.key_variable.clone();
@@ -39,18 +39,19 @@ pub(crate) async fn resume(arguments: &ResumeArguments) -> Result<Exit, Failure>
         .store(Arc::clone(&store));
     let opened = agent.session(id.clone()).await;
     let mut session = opened.map_err(|error| session_failure(&error))?;
-    let mut console = Console::new(form, id.clone(), key_variable)?;
+    let mut console = Console::new(arguments.talk, id.clone(), key_variable)?;
     for event in session.recovered() {
         let shown = console.printer.event(event);
         shown.map_err(|error| Failure::stdout(&error))?;
     }
-    match cut_off
+    let gone_on = cut_off
         .go_on(&mut session, &mut console, arguments.yes)
-        .await?
-    {
-        Some(exit) => Ok(exit),
-        None => Ok(nothing(&console.printer, &id)),
+        .await;
+    if let Ok(None) = &gone_on {
+        nothing(&console.printer, &id);
     }
+    console.end();
+    Ok(gone_on?.unwrap_or(Exit::Completed))
 }
 
 fn nothing(printer: &Printer, id: &SessionId) -> Exit {

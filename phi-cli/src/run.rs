@@ -10,14 +10,14 @@ use phi::session::Store;
 use phi::tools::{Registry, Workspace};
 use phi::types::{Configuration, EventKind, Limits, SessionId, Tool};
 
-use crate::arguments::{RunArguments, WorkArguments};
+use crate::arguments::{RunArguments, TalkArguments, WorkArguments};
 use crate::console::Console;
 use crate::failure::{Exit, Failure};
 use crate::files::{directory, read_stdin, read_text};
 use crate::model::Model;
 use crate::permission::{Permission, Terminal};
 use crate::place::{self, session_failure, store_failure};
-use crate::printer::{Form, Printer};
+use crate::printer::Printer;
 use crate::resume::CutOff;
 
 /// Runs one prompt to its end.
@@ -30,13 +30,13 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
     };
     let key_variable = model.key_variable.clone();
     let agent = agent(&arguments.work, model)?.store(Arc::clone(&store));
-    let prompt = prompt(arguments.prompt.as_deref())?;
+    let prompt = prompt(arguments.prompt.as_deref(), arguments.talk)?;
 
     let known = store.exists(&id).await;
     let is_new = !known.map_err(|error| store_failure(&error))?;
     let opened = agent.session(id.clone()).await;
     let mut session = opened.map_err(|error| session_failure(&error))?;
-    let mut console = Console::new(Form::of(arguments.json), id.clone(), key_variable)?;
+    let mut console = Console::new(arguments.talk, id.clone(), key_variable)?;
     console.printer.say(&format!("session: {id}"));
     if is_new {
         show_start(&mut console.printer, &*store, &id).await?;
@@ -57,9 +57,10 @@ pub(crate) async fn run(arguments: &RunArguments) -> Result<Exit, Failure> {
             .await?;
     }
     let run = session.prompt(prompt);
-    console
-        .pull(run.map_err(|error| session_failure(&error))?)
-        .await
+    let run = run.map_err(|error| session_failure(&error))?;
+    let done = console.pull(run).await;
+    console.end();
+    done
 }
 
 /// Makes the agent that the command line describes.
@@ -130,11 +131,16 @@ pub(crate) fn new_id(prefix: &str) -> Result<SessionId, Failure> {
     place::session_id(&format!("{prefix}{seconds:010}-{:010x}", random >> 24))
 }
 
-fn prompt(given: Option<&OsStr>) -> Result<String, Failure> {
+fn prompt(given: Option<&OsStr>, talk: TalkArguments) -> Result<String, Failure> {
     let given = given.ok_or_else(|| {
         Failure::refused("no prompt is given: add it, or `-` to read it from stdin")
     })?;
     let text = match given.to_str() {
+        Some("-") if talk.steer => {
+            let text = "stdin cannot hold both the prompt and what --steer reads: give the prompt as \
+                        an argument";
+            return Err(Failure::refused(text));
+        }
         Some("-") => read_stdin()?,
         Some(text) => text.to_owned(),
         None => {

@@ -15,6 +15,7 @@ mod a_failing_service_is_one_clear_line;
 mod a_hostile_log_is_one_clear_line;
 mod a_page_shows_a_session;
 mod a_run_works_with_real_tools;
+mod a_running_loop_is_steered;
 mod a_session_is_checked_and_forked;
 mod a_tool_call_prints_its_result;
 mod a_wrong_request_is_one_clear_line;
