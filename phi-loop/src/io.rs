@@ -318,6 +318,14 @@ pub enum ContextRefused {
         /// The newest message that would go.
         user: Tag,
     },
+    /// What stands for messages of the user would go, and the model itself asked for it.
+    #[error(
+        "what stands for messages of the user follows {tag}, and stays: name an entry after that"
+    )]
+    RemovesStandIn {
+        /// What was named.
+        tag: Tag,
+    },
     /// The first task would go.
     #[error("the first task follows {tag}, and stays: name an entry after it")]
     RemovesTask {

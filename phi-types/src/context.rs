@@ -121,6 +121,9 @@ impl Tags {
 }
 
 /// What somebody wants changed in what the model reads.
+///
+/// What the user said is the caller's to take back: for a model it stays, as it is or in what stands
+/// for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ContextChange {

@@ -1,6 +1,6 @@
 //! Which entry of the view shows what of the history, and how overlays come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -89,6 +89,34 @@ impl Overlays {
             rest -= run.len();
         }
         Some(self.tail + rest)
+    }
+
+    /// Returns the places in the history of what an entry of the view stands for: its own, or those of
+    /// everything that the overlay of a stand-in hides.
+    pub(crate) fn stands_for(&self, place: usize) -> Vec<Range<usize>> {
+        let mut rest = place;
+        let at = self.runs.iter().find(|run| {
+            let inside = rest < run.len();
+            rest -= if inside { 0 } else { run.len() };
+            inside
+        });
+        let overlay = match at {
+            None => return itself(self.tail + rest),
+            Some(Run::Originals { first, .. }) => return itself(first + rest),
+            Some(Run::StandIns { overlay, .. }) => *overlay,
+        };
+        let (mut originals, mut seen, mut next) = (Vec::new(), BTreeSet::new(), vec![overlay]);
+        while let Some(overlay) = next.pop() {
+            let hidden = self.all.get(overlay).filter(|_| seen.insert(overlay));
+            for run in hidden.into_iter().flat_map(|overlay| &overlay.hidden) {
+                match *run {
+                    Run::Originals { first, count } => originals.push(first..first + count),
+                    Run::StandIns { overlay, .. } => next.push(overlay),
+                }
+            }
+        }
+        originals.sort_unstable_by_key(|range| range.start);
+        originals
     }
 
     /// Appends an entry to the history and, with its tag, to the view.
@@ -395,6 +423,11 @@ impl Overlays {
         }
         self.runs = joined;
     }
+}
+
+/// What an entry of the history stands for.
+pub(crate) fn itself(original: usize) -> Vec<Range<usize>> {
+    Some(original..original + 1).into_iter().collect()
 }
 
 /// On which side of a place of the view overlays that put nothing there end up.

@@ -133,6 +133,24 @@ impl Naive {
         between
     }
 
+    /// What of the history a stand-in stands for, through all that it hides.
+    fn stands_for(&self, shown: Shown, originals: &mut BTreeSet<usize>) {
+        let laid = self.happened.iter().filter_map(|it| match it {
+            Happened::Laid { hides, puts, .. } => Some((hides.as_slice(), *puts)),
+            Happened::Appended => None,
+        });
+        let overlays: Vec<(&[Shown], usize)> = laid.collect();
+        match shown {
+            Shown::Original(original) => drop(originals.insert(original)),
+            Shown::StandIn(overlay, _) | Shown::Nothing(overlay) => {
+                for hidden in self.hides(&overlays, overlays[overlay].0) {
+                    self.stands_for(hidden, originals);
+                }
+            }
+            Shown::Ghost(..) => {}
+        }
+    }
+
     fn view(&self, history: &History) -> Vec<Entry> {
         let history = history.entries();
         let mut pruned: BTreeMap<(usize, u32), usize> = BTreeMap::new();
@@ -431,7 +449,17 @@ impl Both {
                 _ => None,
             };
             assert_eq!(self.transcript.original_at(place), original);
+            let mut stands_for = BTreeSet::new();
+            self.naive.stands_for(*shown, &mut stands_for);
+            let ranges = self.transcript.stands_for(place).into_iter().flatten();
+            assert_eq!(
+                ranges.collect::<Vec<_>>(),
+                stands_for.into_iter().collect::<Vec<_>>(),
+                "{:?}",
+                self.naive
+            );
         }
+        assert_eq!(self.transcript.stands_for(view.len()), []);
         for original in 0..=history.len() {
             let place = seen.iter().position(|it| *it == Shown::Original(original));
             assert_eq!(

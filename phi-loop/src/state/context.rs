@@ -196,8 +196,8 @@ impl State {
         })
     }
 
-    /// A revert leaves every call with its results and the first task; the model's own also leaves
-    /// whatever the user said.
+    /// A revert leaves every call with its results and the first task. The model's own also leaves
+    /// whatever the user said, word for word or in what stands for it: only the caller takes that back.
     fn check_revert(
         &self,
         to: Tag,
@@ -221,20 +221,42 @@ impl State {
                     break;
                 }
                 Entry::User(_) if by_call && at < end && removed.is_none() => {
-                    removed = self.transcript.original_at(at);
+                    removed = self.said_at(at);
                 }
                 Entry::User(_) | Entry::Assistant(_) | Entry::Results(_) | Entry::Extension(_) => {}
             }
         }
-        if let Some(user) = removed {
-            let user = Tag::entry(u64::try_from(user).unwrap_or(u64::MAX));
-            return Err(ContextRefused::RemovesMessage { tag: to, user });
+        match removed {
+            Some(Said::Itself(user)) => {
+                let user = Tag::entry(u64::try_from(user).unwrap_or(u64::MAX));
+                return Err(ContextRefused::RemovesMessage { tag: to, user });
+            }
+            Some(Said::InOtherWords) => return Err(ContextRefused::RemovesStandIn { tag: to }),
+            None => {}
         }
         if task_stays {
             Ok(())
         } else {
             Err(ContextRefused::RemovesTask { tag: to })
         }
+    }
+
+    /// Finds what the user said in a message of the view; nothing where it stands for what the model
+    /// and its tools did.
+    fn said_at(&self, place: usize) -> Option<Said> {
+        let transcript = &self.transcript;
+        if let Some(original) = transcript.original_at(place) {
+            return Some(Said::Itself(original));
+        }
+        let hidden = transcript.stands_for(place);
+        let mut newest = transcript.history().newest_first().enumerate();
+        let last = transcript.history().len().saturating_sub(1);
+        let said = newest.any(|(back, entry)| {
+            let at = last - back;
+            let range = hidden.get(hidden.partition_point(|range| range.end <= at));
+            matches!(entry, Entry::User(_)) && range.is_some_and(|range| range.contains(&at))
+        });
+        said.then_some(Said::InOtherWords)
     }
 
     /// What the running turn has put into the view stays: its answer, and its results once they are
@@ -258,6 +280,14 @@ impl State {
         let place = self.transcript.shown_at(original);
         place.ok_or(ContextRefused::NotShown { tag })
     }
+}
+
+/// How a message of a view holds what the user said.
+enum Said {
+    /// It is that entry of the history.
+    Itself(usize),
+    /// It stands for what the user said, among others.
+    InOtherWords,
 }
 
 /// Returns entries of a view by their places, which ascend, the newest first.

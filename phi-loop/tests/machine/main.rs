@@ -18,6 +18,7 @@ mod a_compaction_must_help;
 mod a_grace_turn_has_no_tools;
 mod a_limit_ends_the_loop;
 mod a_log_folds_to_its_machine;
+mod a_model_takes_back_nothing_that_the_user_said;
 mod a_pure_call_may_start_early;
 mod a_repeated_call_is_stuck;
 mod a_resume_repeats_nothing_that_must_not;

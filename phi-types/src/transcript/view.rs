@@ -1,5 +1,6 @@
 //! The view of a transcript: how it comes of the history, and the events that change that.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::{IllegalEvent, Transcript};
@@ -7,7 +8,7 @@ use crate::context::OverlayId;
 use crate::event::{Event, EventKind};
 use crate::facts::LoopStarted;
 use crate::history::{Entry, History};
-use crate::overlays::Overlays;
+use crate::overlays::{Overlays, itself};
 
 /// The view as an event will make it, so that it can be checked before the event is written and need
 /// not be made again: see [`Transcript::next_view`].
@@ -89,6 +90,19 @@ impl Transcript {
         match &self.overlays {
             None => Some(place),
             Some(overlays) => overlays.original_at(place),
+        }
+    }
+
+    /// Returns the places in the history of what an entry of the view stands for, in order: its own, or
+    /// those of everything that a stand-in hides. The cost is linear in the overlays.
+    #[must_use]
+    pub fn stands_for(&self, place: usize) -> Vec<Range<usize>> {
+        if place >= self.view.len() {
+            return Vec::new();
+        }
+        match &self.overlays {
+            None => itself(place),
+            Some(overlays) => overlays.stands_for(place),
         }
     }
 
