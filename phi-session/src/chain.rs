@@ -134,10 +134,14 @@ impl Chain {
         self.streams.accept(event).map_err(gap)?;
         let Encoded { lines, blobs } = encoded;
         let shape = |lines: &mut Vec<u8>, start| {
-            rules.redactor.redact(lines, start);
             blob::cut(lines, start, rules.blob_bytes_min, blobs);
         };
-        let write = |lines: &mut Vec<u8>| push_event(event, lines);
+        let write = |lines: &mut Vec<u8>| {
+            // What is before the kind names the line and is no text.
+            let kind = push_event(event, lines)?;
+            rules.redactor.redact(lines, kind);
+            Ok(())
+        };
         match push_shaped(write, self.checksum, lines, shape) {
             Ok(checksum) => {
                 self.checksum = checksum;
@@ -452,14 +456,11 @@ fn checksum_of(previous: u32, content: &[u8]) -> u32 {
 }
 
 fn hex_of(checksum: u32) -> [u8; 8] {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let mut digits = [0; 8];
     for (digit, shift) in digits.iter_mut().zip((0..32).step_by(4).rev()) {
-        let value = u8::try_from(checksum >> shift & 0xf).unwrap_or(0);
-        *digit = if value < 10 {
-            b'0' + value
-        } else {
-            b'a' + value - 10
-        };
+        let value = (checksum >> shift & 0xf) as usize;
+        *digit = DIGITS.get(value).copied().unwrap_or(b'0');
     }
     digits
 }

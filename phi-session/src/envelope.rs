@@ -6,14 +6,16 @@
 use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use phi_types::{Event, EventKind, LoopId, SessionId};
 
+use crate::encode::push_json;
+
 const SESSION: &str = r#"{"session":""#;
 const LOOP: &str = r#"","loop_id":"#;
 const SEQ: &str = r#","seq":"#;
 const AT: &str = r#","at":"#;
 const KIND: &str = r#","kind":"#;
 
-/// Writes an event as JSON.
-pub(crate) fn push_event(event: &Event, buffer: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+/// Writes an event as JSON; returns where its kind begins.
+pub(crate) fn push_event(event: &Event, buffer: &mut Vec<u8>) -> Result<usize, serde_json::Error> {
     // No id has a character that JSON escapes.
     buffer.extend_from_slice(SESSION.as_bytes());
     buffer.extend_from_slice(event.session.as_str().as_bytes());
@@ -31,9 +33,10 @@ pub(crate) fn push_event(event: &Event, buffer: &mut Vec<u8>) -> Result<(), serd
     buffer.extend_from_slice(AT.as_bytes());
     push_time(event.at, buffer)?;
     buffer.extend_from_slice(KIND.as_bytes());
-    serde_json::to_writer(&mut *buffer, &event.kind)?;
+    let kind = buffer.len();
+    push_json(&event.kind, buffer)?;
     buffer.push(b'}');
-    Ok(())
+    Ok(kind)
 }
 
 /// Writes a time as chrono does: with no, three, six or nine digits after the second.
@@ -43,40 +46,41 @@ fn push_time(at: DateTime<Utc>, buffer: &mut Vec<u8>) -> Result<(), serde_json::
     let (Some(year), nanos @ 0..1_000_000_000) = (year, time.nanosecond()) else {
         return serde_json::to_writer(buffer, &at);
     };
-    buffer.push(b'"');
-    push_digits(year, 4, buffer);
-    let parts = [
-        (b'-', date.month()),
-        (b'-', date.day()),
-        (b'T', time.hour()),
-        (b':', time.minute()),
-        (b':', time.second()),
-    ];
-    for (before, part) in parts {
-        buffer.push(before);
-        push_digits(part, 2, buffer);
-    }
-    let (fraction, digits) = match nanos {
+    let ([y0, y1], [y2, y3]) = (two_digits(year / 100), two_digits(year % 100));
+    let ([m0, m1], [d0, d1]) = (two_digits(date.month()), two_digits(date.day()));
+    let [h0, h1] = two_digits(time.hour());
+    let ([n0, n1], [s0, s1]) = (two_digits(time.minute()), two_digits(time.second()));
+    buffer.extend_from_slice(&[
+        b'"', y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1,
+    ]);
+    let (fraction, length) = match nanos {
         0 => (0, 0),
         _ if nanos % 1_000_000 == 0 => (nanos / 1_000_000, 3),
         _ if nanos % 1_000 == 0 => (nanos / 1_000, 6),
         _ => (nanos, 9),
     };
-    if digits > 0 {
-        buffer.push(b'.');
-        push_digits(fraction, digits, buffer);
+    if length > 0 {
+        let mut digits = *b".000000000";
+        let (digits, _) = digits.split_at_mut(1 + length);
+        write_digits(fraction, digits.get_mut(1..).unwrap_or_default());
+        buffer.extend_from_slice(digits);
     }
     buffer.extend_from_slice(b"Z\"");
     Ok(())
 }
 
-fn push_digits(number: u32, digits: usize, buffer: &mut Vec<u8>) {
-    let (mut left, end) = (number, buffer.len() + digits);
-    buffer.resize(end, b'0');
-    for place in buffer.iter_mut().rev().take(digits) {
-        *place += u8::try_from(left % 10).unwrap_or(0);
-        left /= 10;
+/// Writes the last digits of a number over those that are there.
+fn write_digits(mut number: u32, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
+}
+
+/// Returns the digits of a number below 100.
+fn two_digits(number: u32) -> [u8; 2] {
+    let digit = |digit: u32| b'0' + u8::try_from(digit % 10).unwrap_or(0);
+    [digit(number / 10), digit(number)]
 }
 
 /// Reads an event from the content of a line, which lacks its last brace, where it has the form that

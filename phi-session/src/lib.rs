@@ -26,6 +26,7 @@ mod chain;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod disk;
+mod encode;
 mod envelope;
 mod error;
 #[cfg(test)]

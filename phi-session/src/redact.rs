@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
 use memchr::memmem::{self, Finder};
 
 /// What stands where a secret was.
@@ -107,15 +106,42 @@ enum Forms {
     None,
 }
 
-/// Finds where a key or a private key may begin: one pass over a line for all of them. The pattern
-/// after those of the keys is that of private keys.
-static BEGINNINGS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let keys = PATTERNS.iter().map(|pattern| pattern.prefix.as_bytes());
-    let mut builder = AhoCorasick::builder();
-    builder.match_kind(MatchKind::LeftmostLongest);
-    // A dozen constant words: there is nothing in them that could be refused.
-    builder.build(keys.chain([KEY_BEGIN])).ok()
+/// The shortest key, in bytes.
+const KEY_BYTES_MIN: usize = {
+    let (mut min, mut left) = (usize::MAX, PATTERNS);
+    while let [pattern, rest @ ..] = left {
+        let bytes = pattern.prefix.len() + pattern.tail_min;
+        min = if bytes < min { bytes } else { min };
+        left = rest;
+    }
+    min
+};
+
+/// The bytes that begin a key.
+static BEGINS_KEY: LazyLock<[bool; 256]> = LazyLock::new(|| {
+    let firsts = PATTERNS.iter().filter_map(|it| it.prefix.bytes().next());
+    table_of(|byte| firsts.clone().any(|first| first == byte))
 });
+
+/// The bytes that are in any alphabet of keys.
+static IS_OF_KEY: LazyLock<[bool; 256]> = LazyLock::new(|| {
+    let prefixes = PATTERNS.iter().flat_map(|it| it.prefix.bytes());
+    table_of(|byte| {
+        let is_in_prefix = prefixes.clone().any(|it| it == byte);
+        is_in_prefix || PATTERNS.iter().any(|it| (it.alphabet)(byte))
+    })
+});
+
+fn table_of(is_in: impl Fn(u8) -> bool) -> [bool; 256] {
+    let mut table = [false; 256];
+    for (place, byte) in table.iter_mut().zip(0..=u8::MAX) {
+        *place = is_in(byte);
+    }
+    table
+}
+
+/// Finds where a private key may begin.
+static KEY_BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_BEGIN));
 
 impl Default for Redactor {
     fn default() -> Self {
@@ -210,19 +236,9 @@ impl Redactor {
             let whole = secret.find_iter(json).filter(|at| !is_in_escape(json, *at));
             found.extend(whole.map(|at| (at, at + length)));
         }
-        if self.forms == Forms::Known
-            && let Some(beginnings) = BEGINNINGS.as_ref()
-        {
-            let mut at = 0;
-            while let Some(begins) = beginnings.find(Input::new(json).range(at..)) {
-                let pattern = PATTERNS.get(begins.pattern().as_usize());
-                let end = match pattern {
-                    Some(pattern) => key_end(json, begins.start(), pattern),
-                    None => private_key_end(json, begins.start()),
-                };
-                found.extend(end.map(|end| (begins.start(), end)));
-                at = end.unwrap_or(begins.start() + 1);
-            }
+        if self.forms == Forms::Known {
+            find_keys(json, &mut found);
+            find_private_keys(json, &mut found);
         }
         found.sort_unstable();
         found
@@ -256,14 +272,75 @@ fn is_in_escape(json: &[u8], at: usize) -> bool {
     })
 }
 
+/// Finds where keys begin and end that are told by their form.
+///
+/// Most text has no word as long as a key, so that only a part of its bytes is looked at.
+fn find_keys(json: &[u8], found: &mut Vec<(usize, usize)>) {
+    let (begins_key, mut from) = (&*BEGINS_KEY, 0);
+    while let Some((start, end)) = next_run(json, from) {
+        let mut at = start;
+        while let Some(run) = json.get(at..end).filter(|run| !run.is_empty()) {
+            let Some(first) = run.iter().position(|byte| is_in(begins_key, *byte)) else {
+                break;
+            };
+            at += first;
+            let key_end = key_end(json, at);
+            found.extend(key_end.map(|end| (at, end)));
+            at = key_end.unwrap_or(at + 1);
+        }
+        from = end;
+    }
+}
+
+/// Finds the next run of bytes of which keys are made that is as long as a key.
+fn next_run(json: &[u8], mut from: usize) -> Option<(usize, usize)> {
+    let is_of_key = &*IS_OF_KEY;
+    loop {
+        let shortest = json.get(from..from.checked_add(KEY_BYTES_MIN)?)?;
+        let other = shortest.iter().rposition(|byte| !is_in(is_of_key, *byte));
+        let Some(other) = other else {
+            let run = json.get(from..)?.iter();
+            let length = run.take_while(|byte| is_in(is_of_key, **byte)).count();
+            return Some((from, from + length));
+        };
+        from += other + 1;
+    }
+}
+
+fn is_in(table: &[bool; 256], byte: u8) -> bool {
+    table.get(usize::from(byte)).is_some_and(|it| *it)
+}
+
 /// Returns where the key ends that may begin here.
-fn key_end(json: &[u8], at: usize, pattern: &Pattern) -> Option<usize> {
-    let tail = at + pattern.prefix.len();
-    let rest = json.get(tail..)?;
-    let is_part = |byte: &&u8| (pattern.alphabet)(**byte);
-    let length = rest.iter().take_while(is_part).count();
-    let is_key = length >= pattern.tail_min && is_boundary(json, at) && !is_in_escape(json, at);
-    is_key.then_some(tail + length)
+fn key_end(json: &[u8], at: usize) -> Option<usize> {
+    if !is_boundary(json, at) {
+        return None;
+    }
+    let rest = json.get(at..)?;
+    let begins = |pattern: &&Pattern| {
+        let prefix = pattern.prefix.as_bytes();
+        prefix.first() == rest.first() && rest.starts_with(prefix)
+    };
+    let Pattern {
+        prefix,
+        tail_min,
+        alphabet,
+    } = PATTERNS.iter().find(begins)?;
+    let tail = rest.get(prefix.len()..)?.iter();
+    let length = tail.take_while(|byte| alphabet(**byte)).count();
+    let is_key = length >= *tail_min && !is_in_escape(json, at);
+    is_key.then_some(at + prefix.len() + length)
+}
+
+/// Finds where private keys begin and end.
+fn find_private_keys(json: &[u8], found: &mut Vec<(usize, usize)>) {
+    let mut from = 0;
+    while let Some(at) = json.get(from..).and_then(|rest| KEY_BEGINS.find(rest)) {
+        let at = from + at;
+        let end = private_key_end(json, at);
+        found.extend(end.map(|end| (at, end)));
+        from = end.unwrap_or(at + 1);
+    }
 }
 
 /// Returns where the private key in PEM ends that may begin here: with its last line, or with the
@@ -321,6 +398,64 @@ mod tests {
                 assert!(!cleaned.contains(key), "{cleaned}");
                 assert!(cleaned.contains("[redacted]"), "{cleaned}");
             }
+        }
+    }
+
+    #[test]
+    fn no_key_begins_with_another_so_that_the_first_that_fits_is_the_one() {
+        for (at, pattern) in PATTERNS.iter().enumerate() {
+            let fits = |it: &&Pattern| pattern.prefix.starts_with(it.prefix);
+            assert_eq!(PATTERNS.iter().filter(fits).count(), 1, "{at}");
+        }
+    }
+
+    /// Looks for a key of every form at every place.
+    fn keys_one_by_one(json: &[u8]) -> Vec<(usize, usize)> {
+        let (mut found, mut at) = (Vec::new(), 0);
+        while at < json.len() {
+            let ends = PATTERNS.iter().filter_map(|pattern| {
+                let tail = json[at..].strip_prefix(pattern.prefix.as_bytes())?;
+                let part = tail.iter().take_while(|byte| (pattern.alphabet)(**byte));
+                let length = part.count();
+                let is_key =
+                    length >= pattern.tail_min && is_boundary(json, at) && !is_in_escape(json, at);
+                is_key.then_some(at + pattern.prefix.len() + length)
+            });
+            let end = ends.max();
+            found.extend(end.map(|end| (at, end)));
+            at = end.unwrap_or(at + 1);
+        }
+        found
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_key_is_missed_where_only_long_words_are_looked_at(
+            pieces in proptest::collection::vec(0..PATTERNS.len() + 12, 0..40),
+            lengths in proptest::collection::vec(0..44_usize, 40),
+        ) {
+            let mut json = Vec::new();
+            for (piece, length) in pieces.into_iter().zip(lengths) {
+                let text = match piece.checked_sub(PATTERNS.len()) {
+                    None => PATTERNS[piece].prefix.to_owned(),
+                    Some(0) => "A".repeat(length),
+                    Some(1) => "x9".repeat(length / 2),
+                    Some(2) => " ".to_owned(),
+                    Some(3) => "\\n".to_owned(),
+                    Some(4) => "\\u001f".to_owned(),
+                    Some(5) => "/".to_owned(),
+                    Some(6) => "=".to_owned(),
+                    Some(7) => "\"".to_owned(),
+                    Some(8) => ".".to_owned(),
+                    Some(9) => "-".to_owned(),
+                    Some(10) => "ß".to_owned(),
+                    Some(_) => "word ".repeat(length / 5),
+                };
+                json.extend_from_slice(text.as_bytes());
+            }
+            let mut found = Vec::new();
+            find_keys(&json, &mut found);
+            proptest::prop_assert_eq!(found, keys_one_by_one(&json));
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -199,9 +198,9 @@ impl State {
             return Err(StoreError::Poisoned { session, reason });
         }
         // A removed file takes every byte and keeps none.
-        match disk::look_at(&self.tip.file, &self.tip.path) {
-            Ok(there) if there.nlink() > 0 => Ok(()),
-            Ok(_) => {
+        match disk::count_names(&self.tip.file, &self.tip.path) {
+            Ok(1..) => Ok(()),
+            Ok(0) => {
                 let (session, path) = (session.clone(), self.tip.path.clone());
                 Err(self.fail(StoreError::Vanished { session, path }))
             }

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::scene::{at, extension_of, session, started};
 use phi_session::{JsonlStore, MemoryStore, Redactor, SqliteStore, Store, read_events};
-use phi_types::{EventKind, Extension};
+use phi_types::{EventKind, Extension, SessionId};
 
 #[tokio::test]
 async fn no_store_writes_a_secret_in_a_line_or_a_blob() {
@@ -66,4 +66,22 @@ async fn no_store_writes_a_secret_in_a_line_or_a_blob() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_session_whose_name_reads_like_a_secret_keeps_it() {
+    let name = "sk-0123456789-0123456789-0123456789";
+    let (named, folder) = (SessionId::new(name).unwrap(), tempfile::tempdir().unwrap());
+    let store = JsonlStore::new(folder.path());
+    let writer = store.create(&named, started(), at(0)).await.unwrap();
+    let fact = extension_of(name);
+    writer.append_fact(at(1), fact).await.unwrap();
+    let events = read_events(&store, &named).await.unwrap();
+    let EventKind::Extension(Extension { data, .. }) = &events[1].kind else {
+        panic!("{:?}", events[1])
+    };
+    assert_eq!(
+        (events[1].session.as_str(), data.as_str()),
+        (name, r#""[redacted]""#)
+    );
 }
