@@ -116,7 +116,8 @@ pub enum Verdict {
         reason: String,
     },
     /// A limit that the loop shares with others leaves no room for this call: nothing new starts, and
-    /// the loop ends, after a grace turn where the configuration says so.
+    /// the loop ends, after a grace turn where the configuration says so. A compaction before an
+    /// overflow is left out, and the model call that follows is decided about.
     Limit {
         /// Which.
         limit: LimitKind,

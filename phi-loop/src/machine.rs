@@ -26,6 +26,8 @@ mod model;
 mod outputs;
 mod shared_limits;
 
+#[cfg(feature = "driver")]
+pub(crate) use estimate::dearest;
 pub(crate) use inputs::check_message;
 
 /// What a loop begins with.

@@ -1,6 +1,7 @@
 //! What a run reserves in the ledger of its tree, and what it settles when the log says so.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -10,14 +11,16 @@ use phi_types::{
 };
 
 use crate::decision::{DecisionId, Verdict};
+use crate::driver::compaction::{Compactor, whole_view};
 use crate::driver::ledger::{Ledger, Reservation, Spending};
-use crate::io::{Compact, Input};
+use crate::io::Input;
 use crate::machine::Machine;
 
 /// What a decision reserved.
 enum Reserved {
     Model,
     Tool,
+    Compaction,
     Nothing,
 }
 
@@ -28,13 +31,15 @@ pub(crate) struct Books {
     /// By the place of the call in its turn.
     tools: BTreeMap<u32, Reservation>,
     compaction: Option<Reservation>,
+    compactor: Option<Arc<dyn Compactor>>,
     meter: Meter,
 }
 
 impl Books {
-    pub(crate) fn new(ledger: Ledger) -> Self {
+    pub(crate) fn new(ledger: Ledger, compactor: Option<Arc<dyn Compactor>>) -> Self {
         Self {
             ledger,
+            compactor,
             model: None,
             tools: BTreeMap::new(),
             compaction: None,
@@ -66,6 +71,7 @@ impl Books {
         match reserved {
             Reserved::Model => self.model = None,
             Reserved::Tool => drop(self.tools.remove(&id.index)),
+            Reserved::Compaction => self.compaction = None,
             Reserved::Nothing => {}
         }
     }
@@ -94,6 +100,17 @@ impl Books {
             });
             return Ok(Reserved::Model);
         }
+        if machine.asked_at() == Some((id, Point::BeforeCompaction)) {
+            let Some(compactor) = &self.compactor else {
+                return Ok(Reserved::Nothing);
+            };
+            let compact = machine.next_compaction();
+            // What a strategy of others says when it panics is lost, and the usual room is reserved.
+            let most = catch_unwind(AssertUnwindSafe(|| compactor.spends_at_most(&compact)));
+            let most = most.unwrap_or_else(|_| whole_view(&compact));
+            self.compaction = Some(self.ledger.reserve(&most)?);
+            return Ok(Reserved::Compaction);
+        }
         match machine.decision_about(id.index) {
             Some((asked, _)) if asked == id => {
                 let reserved = self.ledger.reserve(&Spending::tool_call())?;
@@ -101,28 +118,6 @@ impl Books {
                 Ok(Reserved::Tool)
             }
             _ => Ok(Reserved::Nothing),
-        }
-    }
-
-    /// Reserves room for a compaction, as if a model read the whole view for it.
-    /// Without room, returns what the machine must be told.
-    pub(crate) fn refuse_compaction(&mut self, compact: &Compact) -> Option<Input> {
-        let usage = estimated(compact.tokens_of(&compact.view), 0);
-        let price = compact.surface.models.first().and_then(|it| it.price);
-        let cost = Spending::of(&usage, price.as_ref());
-        match self.ledger.reserve(&cost) {
-            Ok(reserved) => {
-                self.compaction = Some(reserved);
-                None
-            }
-            Err(limit) => {
-                let why = format!("the limit of {} is reached", limit.as_str());
-                Some(Input::CompactionFailed(
-                    compact.id.clone(),
-                    why,
-                    Usage::default(),
-                ))
-            }
         }
     }
 

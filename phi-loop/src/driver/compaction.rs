@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use phi_types::{ProviderError, Usage};
+use phi_types::{ProviderError, Target, Usage};
 
+use crate::driver::books::estimated;
+use crate::driver::ledger::Spending;
 use crate::io::{Compact, Compacted};
+use crate::machine::dearest;
 
 mod drop_middle;
 mod in_order;
@@ -43,6 +46,28 @@ pub trait Compactor: Send + Sync {
     /// # Errors
     /// [`CompactionFailed`]: after an overflow the loop fails with it, before one it goes on.
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed>;
+
+    /// Returns the most that an attempt may spend: so much room is reserved in the ledger of the tree
+    /// before it begins, and without that room it does not.
+    ///
+    /// Unless said otherwise, that is one request of the whole view to the first model, with all the
+    /// output that it may write. A strategy that asks no model spends nothing.
+    fn spends_at_most(&self, compact: &Compact) -> Spending {
+        whole_view(compact)
+    }
+}
+
+/// What a request of the whole view costs at most.
+pub(crate) fn whole_view(compact: &Compact) -> Spending {
+    let first = compact.surface.models.first();
+    let output = compact.surface.options.output_tokens_max.unwrap_or(0);
+    one_request(compact.tokens_of(&compact.view), output, first)
+}
+
+/// What one request costs at most.
+fn one_request(prompt_tokens: u64, output_tokens: u64, target: Option<&Target>) -> Spending {
+    let price = target.and_then(|target| target.price).map(dearest);
+    Spending::of(&estimated(prompt_tokens, output_tokens), price.as_ref())
 }
 
 /// Says why a view could not be made smaller.
@@ -104,6 +129,10 @@ impl Compactor for Arc<dyn Compactor> {
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed> {
         (**self).compact(compact).await
     }
+
+    fn spends_at_most(&self, compact: &Compact) -> Spending {
+        (**self).spends_at_most(compact)
+    }
 }
 
 /// Passes over a strategy that failed several times in a row, and tries it again after a while.
@@ -128,14 +157,19 @@ impl<C> Breaker<C> {
             failures: AtomicU32::new(0),
         }
     }
+
+    fn rests(&self) -> bool {
+        let failures = self.failures.load(Ordering::Relaxed);
+        let rested = failures.saturating_sub(self.failures_max);
+        failures >= self.failures_max && rested < REST_CALLS
+    }
 }
 
 #[async_trait]
 impl<C: Compactor> Compactor for Breaker<C> {
     async fn compact(&self, compact: &Compact) -> Result<(Compacted, Usage), CompactionFailed> {
         let failures = self.failures.load(Ordering::Relaxed);
-        let rested = failures.saturating_sub(self.failures_max);
-        if failures >= self.failures_max && rested < REST_CALLS {
+        if self.rests() {
             self.failures.fetch_add(1, Ordering::Relaxed);
             let failures = self.failures_max;
             return Err(CompactionFailed::Resting { failures });
@@ -148,5 +182,12 @@ impl<C: Compactor> Compactor for Breaker<C> {
         };
         self.failures.store(failures, Ordering::Relaxed);
         done
+    }
+
+    fn spends_at_most(&self, compact: &Compact) -> Spending {
+        match self.rests() {
+            true => Spending::default(),
+            false => self.inner.spends_at_most(compact),
+        }
     }
 }

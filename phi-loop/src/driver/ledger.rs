@@ -229,7 +229,11 @@ impl Ledger {
         let budget = self.budget();
         let models = budget.tokens.is_some() || budget.cost_usd.is_some();
         let tools = budget.tool_calls.is_some();
-        let points = [(models, Point::BeforeModel), (tools, Point::BeforeTool)];
+        let points = [
+            (models, Point::BeforeModel),
+            (models, Point::BeforeCompaction),
+            (tools, Point::BeforeTool),
+        ];
         let claimed = points.into_iter().filter(|(is_claimed, _)| *is_claimed);
         claimed.map(|(_, point)| point)
     }

@@ -119,7 +119,7 @@ impl Run {
 
     pub(crate) fn with_clock(driver: Driver, machine: Machine, clock: Clock) -> Self {
         let books = driver.ledger.clone();
-        let books = books.map(|ledger| Box::new(Books::new(ledger)));
+        let books = books.map(|it| Box::new(Books::new(it, driver.compactor.clone())));
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         Self {
             points: driver.hooks.points(),
@@ -341,13 +341,7 @@ impl Run {
                 let cx = (!observed).then_some(cx);
                 self.in_flight.run_tool(&self.driver, session, run, cx)
             }
-            Effect::Compact(compact) => {
-                let books = self.books.as_mut();
-                match books.and_then(|books| books.refuse_compaction(&compact)) {
-                    None => self.in_flight.compact(&self.driver, compact),
-                    refused => refused,
-                }
-            }
+            Effect::Compact(compact) => self.in_flight.compact(&self.driver, compact),
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
             Effect::AskApproval(_) => None,
             // Only the ledger has claimed it.

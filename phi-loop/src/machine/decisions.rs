@@ -360,11 +360,19 @@ impl Machine {
             Verdict::Deny { reason } | Verdict::Fail { reason } => {
                 self.state.compaction_failed(Some(reason), Usage::default())
             }
+            Verdict::Limit { limit } if self.state.has_overflowed() => {
+                self.deciding.step = None;
+                State::reached(limit, None)
+            }
+            // The model call that follows meets the limit itself.
+            Verdict::Limit { limit } => {
+                let reason = format!("the limit of {} is reached", limit.as_str());
+                self.state.compaction_failed(Some(reason), Usage::default())
+            }
             Verdict::Patch(_)
             | Verdict::Rewrite(_)
             | Verdict::Ask { .. }
             | Verdict::Warn { .. }
-            | Verdict::Limit { .. }
             | Verdict::Continue(_) => {
                 return Err(ill_shaped("a compaction goes on or is left out"));
             }

@@ -3,6 +3,7 @@
 use phi_types::{LimitKind, ModelPatch, Price, Sent, Usage};
 
 use super::Machine;
+use crate::io::Compact;
 use crate::state::Phase;
 
 /// What a model call takes, by estimate: its prompt, and all the output that it may write.
@@ -21,6 +22,11 @@ impl Machine {
         self.state.counts.shared.warned.contains(&limit)
     }
 
+    /// Returns what a compaction would work on that began now.
+    pub(crate) fn next_compaction(&self) -> Compact {
+        self.compact(0)
+    }
+
     /// Estimates the model call that comes next, changed by this patch.
     pub(crate) fn estimate(&self, patch: &ModelPatch) -> Option<Estimate> {
         let Phase::Calling(calling) = &self.state.phase else {
@@ -37,11 +43,16 @@ impl Machine {
         let price = Sent::target(&next).and_then(|target| target.price);
         Some(Estimate {
             usage,
-            price: price.map(|price| Price {
-                input_usd: price.input_usd.max(price.cache_write_usd),
-                ..price
-            }),
+            price: price.map(dearest),
             is_grace: self.state.counts.grace.is_some(),
         })
+    }
+}
+
+/// The dearest rates at which a prompt may be billed.
+pub(crate) fn dearest(price: Price) -> Price {
+    Price {
+        input_usd: price.input_usd.max(price.cache_write_usd),
+        ..price
     }
 }

@@ -149,7 +149,9 @@ impl Replay<'_> {
         reached: &LimitReached,
     ) -> Result<Input, Diverged> {
         let asked = match reached.index {
-            None => self.asked_at(Point::BeforeModel),
+            None => self
+                .asked_at(Point::BeforeModel)
+                .or_else(|| self.asked_at(Point::BeforeCompaction)),
             Some(index) => self.machine.decision_about(index).map(|(id, _)| id),
         };
         let Some(id) = asked else {

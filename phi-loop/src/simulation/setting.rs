@@ -136,6 +136,7 @@ const VERDICTS: &[VerdictRow] = &[
     (is_tool, 1, |_| fail()),
     (is_compaction, 3, |_| deny("not now")),
     (is_compaction, 1, |_| fail()),
+    (is_compaction, 1, |_| no_room()),
     (is_model, 1, patch),
     (is_model, 1, |dice| unless(dice, |_| deny("no"))),
     (is_model, 1, |dice| unless(dice, |_| fail())),

@@ -24,6 +24,18 @@ impl State {
             && (self.compacts_first() || self.exceeds_threshold() || self.count_due())
     }
 
+    /// Says whether nothing can be sent before the view is smaller.
+    pub(crate) fn has_overflowed(&self) -> bool {
+        match &self.phase {
+            Phase::Calling(Calling { stage, .. }) => matches!(stage, Stage::Overflowed),
+            Phase::New
+            | Phase::Started
+            | Phase::Between { .. }
+            | Phase::Settling { .. }
+            | Phase::Ended(_) => false,
+        }
+    }
+
     /// Says whether the loop was told to begin with a compaction and is in its first turn.
     fn compacts_first(&self) -> bool {
         self.counts.purpose == Purpose::CompactedAnswer && self.counts.turns <= 1

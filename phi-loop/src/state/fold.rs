@@ -125,10 +125,13 @@ impl State {
         Ok(())
     }
 
-    /// A model call that was refused cuts its turn short; a tool call waits to be answered.
+    /// A model call that was refused cuts its turn short, and so does a compaction without which there is
+    /// none; a tool call waits to be answered.
     fn refuse_call(&mut self, index: Option<u32>) -> Result<(), &'static str> {
         match (&mut self.phase, index) {
-            (Phase::Calling(calling), None) if matches!(calling.stage, Stage::Due(_)) => {
+            (Phase::Calling(calling), None)
+                if matches!(calling.stage, Stage::Due(_) | Stage::Overflowed) =>
+            {
                 calling.stage = Stage::Cut;
                 Ok(())
             }

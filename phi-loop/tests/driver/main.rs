@@ -12,6 +12,7 @@ mod support;
 mod facts;
 
 mod a_budget_stops_a_tree;
+mod a_compaction_is_paid_from_the_ledger;
 mod a_compaction_keeps_what_must_stay;
 mod a_context_changes_between_loops;
 mod a_failed_append_starts_nothing;

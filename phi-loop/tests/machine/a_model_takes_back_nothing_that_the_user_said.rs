@@ -35,7 +35,7 @@ fn looks(bench: &mut Bench) {
 }
 
 /// The model calls a tool whose result asks for a change; says how the call ended.
-fn wishes(bench: &mut Bench, change: ContextChange) -> (ToolEnding, String) {
+fn wishes(bench: &mut Bench, change: &ContextChange) -> (ToolEnding, String) {
     bench.call(&["pure"]);
     for effect in bench.tools() {
         let result = ToolResult::text("As you wish.").with_change(change.clone());
@@ -86,7 +86,7 @@ fn a_message_that_the_model_did_not_answer_yet_stays() {
     looks(&mut bench);
     let before = words(bench.machine.transcript().view());
     assert_eq!(before[5], "user: No, there.");
-    let (ending, text) = wishes(&mut bench, revert(2));
+    let (ending, text) = wishes(&mut bench, &revert(2));
     assert_eq!(ending, ToolEnding::Failed);
     assert!(
         text.contains("n5 is a message of the user, which stays"),
@@ -122,7 +122,7 @@ fn a_message_that_a_compaction_kept_or_summed_up_stays_for_the_model_and_not_for
     looks(&mut bench);
     let before = words(bench.machine.transcript().view());
     assert_eq!(before[2], "user: Never touch main.", "{before:?}");
-    let (ending, text) = wishes(&mut bench, revert(0));
+    let (ending, text) = wishes(&mut bench, &revert(0));
     assert_eq!(ending, ToolEnding::Failed, "{text}");
     assert!(
         text.contains("what stands for messages of the user follows n0"),
@@ -152,11 +152,11 @@ fn what_stands_for_the_work_of_the_model_alone_may_go() {
     for _ in 0..3 {
         looks(&mut bench);
     }
-    let (ending, text) = wishes(&mut bench, revert(4));
+    let (ending, text) = wishes(&mut bench, &revert(4));
     assert_eq!(ending, ToolEnding::Finished, "{text}");
     looks(&mut bench);
     looks(&mut bench);
-    let (ending, text) = wishes(&mut bench, revert(0));
+    let (ending, text) = wishes(&mut bench, &revert(0));
     assert_eq!(ending, ToolEnding::Finished, "{text}");
     assert_eq!(bench.machine.transcript().view().len(), 4);
     bench.say("Done.");
@@ -168,7 +168,7 @@ fn a_prune_takes_no_message() {
     let mut bench = Bench::started(Configuration::default(), "Do it.");
     looks(&mut bench);
     for (entry, why) in [(0, "n0 is no tool result"), (1, "n1 is no tool result")] {
-        let (ending, text) = wishes(&mut bench, prune(entry));
+        let (ending, text) = wishes(&mut bench, &prune(entry));
         assert_eq!(ending, ToolEnding::Failed);
         assert!(text.contains(why), "{text}");
     }
@@ -263,11 +263,11 @@ fn play(moves: &[(u8, u8, u8)]) -> (usize, usize) {
                 looks(&mut bench);
             }
             4 | 5 => {
-                let (ending, _) = wishes(&mut bench, revert(entry));
+                let (ending, _) = wishes(&mut bench, &revert(entry));
                 refused += usize::from(ending == ToolEnding::Failed);
             }
             6 => {
-                let (ending, _) = wishes(&mut bench, prune(entry));
+                let (ending, _) = wishes(&mut bench, &prune(entry));
                 refused += usize::from(ending == ToolEnding::Failed);
             }
             // The caller may do everything, where it fits.

@@ -2,8 +2,8 @@
 
 use phi_loop::{Input, Machine, Rejected, Verdict, replay};
 use phi_types::{
-    Configuration, EventKind, LimitKind, LimitScope, Outcome, Point, ToolEnding, Transcript,
-    TurnTrigger,
+    CompactAt, Configuration, EventKind, LimitKind, LimitScope, Outcome, Point, ToolEnding,
+    Transcript, TurnTrigger,
 };
 
 use crate::facts::{check, decide_all, decisions, ends, hooked, refused, results};
@@ -213,4 +213,68 @@ fn a_message_that_waits_is_returned_undelivered() {
     decide_all(&mut bench, &TOKENS);
     ends(&bench, &reached());
     assert_eq!(bench.machine.undelivered().len(), 1);
+}
+
+fn compacting(compact_at: Option<CompactAt>) -> Configuration {
+    Configuration {
+        compaction: true,
+        compact_at,
+        ..hooked(Point::BeforeCompaction)
+    }
+}
+
+#[test]
+fn a_compaction_without_room_after_an_overflow_ends_with_the_limit() {
+    for grace_turn in [false, true] {
+        let configuration = Configuration {
+            grace_turn,
+            ..compacting(None)
+        };
+        let mut bench = Bench::started(configuration, "Do it.");
+        bench.fail(phi_types::ProviderErrorKind::ContextOverflow);
+        decide_all(&mut bench, &TOKENS);
+        assert_eq!(
+            bench.effects,
+            [],
+            "nothing is asked of a compactor or a model"
+        );
+        let kinds = bench.kinds();
+        assert!(!kinds.iter().any(|kind| kind.starts_with("compaction")));
+        ends(&bench, &reached());
+    }
+}
+
+#[test]
+fn a_compaction_without_room_before_an_overflow_is_left_out() {
+    let mut bench = Bench::started(compacting(Some(CompactAt::Tokens(1))), "Do it.");
+    decide_all(&mut bench, &TOKENS);
+    let ended = bench.events.iter().find_map(|event| match &event.kind {
+        EventKind::CompactionEnded(ended) => ended.error.clone(),
+        _ => None,
+    });
+    assert_eq!(ended.as_deref(), Some("the limit of tokens is reached"));
+    bench.say("Done.");
+    ends(&bench, &Outcome::Completed {});
+}
+
+#[test]
+fn every_prefix_of_a_compaction_without_room_goes_on_and_replays() {
+    let mut bench = Bench::started(
+        Configuration {
+            grace_turn: true,
+            ..compacting(None)
+        },
+        "Do it.",
+    );
+    turn(&mut bench);
+    bench.fail(phi_types::ProviderErrorKind::ContextOverflow);
+    decide_all(&mut bench, &TOKENS);
+    bench.say("So far.");
+    ends(&bench, &reached());
+    for len in 1..bench.events.len() {
+        let log = &bench.events[..len];
+        replay(&Transcript::new(), log).unwrap();
+        let mut restored = Machine::restore(&Transcript::new(), log).unwrap();
+        restored.resume(bench.now);
+    }
 }

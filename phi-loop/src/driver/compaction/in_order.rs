@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use phi_types::{History, Provider, PrunedResult, Usage};
 
 use super::{Breaker, CompactionFailed, Compactor, DropMiddle, Scope, Summarise, TruncateResults};
+use crate::driver::ledger::Spending;
 use crate::io::{Compact, Compacted};
 
 /// Tries strategies in order until the budget is kept; the smallest outcome counts. Shortened results
@@ -88,6 +89,14 @@ impl Compactor for InOrder {
             }),
             None => Err(with_usage(failed, usage)),
         }
+    }
+
+    fn spends_at_most(&self, compact: &Compact) -> Spending {
+        let mut most = Spending::default();
+        for strategy in self.strategies.iter() {
+            most.add(&strategy.spends_at_most(compact));
+        }
+        most
     }
 }
 

@@ -13,7 +13,8 @@ use phi_types::{
 
 use super::middle::HEADING;
 use super::truncate::head_and_tail;
-use super::{CompactionFailed, Compactor, Scope, SummaryFailed};
+use super::{CompactionFailed, Compactor, Scope, SummaryFailed, one_request};
+use crate::driver::ledger::Spending;
 use crate::driver::others::others_first;
 use crate::io::{Compact, Compacted};
 
@@ -173,6 +174,22 @@ impl Compactor for Summarise {
             return Err(model_failed(error, usage));
         }
         Ok((block.into(), usage))
+    }
+
+    fn spends_at_most(&self, compact: &Compact) -> Spending {
+        let bytes = u64::try_from(self.input_bytes_max).unwrap_or(u64::MAX);
+        // No text has more tokens than bytes.
+        let view = compact.tokens_of(&compact.view).min(bytes);
+        let prompt = view + message_tokens(compact, &self.instructions);
+        let identity = self.provider.identity();
+        let mut models = compact.surface.models.iter();
+        let target = models.find(|target| {
+            target.model == self.model
+                && *target.provider == *identity.provider
+                && *target.protocol == *identity.protocol
+        });
+        let target = target.or_else(|| compact.surface.models.first());
+        one_request(prompt, self.summary_tokens, target)
     }
 }
 

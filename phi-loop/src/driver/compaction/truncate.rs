@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use phi_types::{Content, Entry, PrunedResult, ToolResult, Usage};
 
 use super::{CompactionFailed, Compactor};
+use crate::driver::ledger::Spending;
 use crate::io::{Compact, Compacted};
 
 /// Keeps head and tail of tool results, the oldest first, until the budget is kept. Images of such a
@@ -93,6 +94,10 @@ impl Compactor for TruncateResults {
             ..Compacted::default()
         };
         Ok((compacted, Usage::default()))
+    }
+
+    fn spends_at_most(&self, _: &Compact) -> Spending {
+        Spending::default()
     }
 }
 
