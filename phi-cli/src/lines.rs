@@ -114,6 +114,6 @@ fn recovery(recovered: &Recovered) -> String {
         Recovered::TornTail { bytes, moved_to } => format!(
             "warning: the log ended in {bytes} bytes of an unfinished write; they are in {moved_to}"
         ),
-        Recovered::Restart {} => "the loop goes on after its process ended".to_owned(),
+        Recovered::Restart { .. } => "the loop goes on after its process ended".to_owned(),
     }
 }

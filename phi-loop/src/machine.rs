@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Assembler, AttemptFacts, Configuration, Continuation, EffectId, Event, EventKind, LoopId,
-    ModelFailed, Outcome, Point, ProviderError, ProviderErrorKind, Queue, QueueId, Queued, RawJson,
-    SessionId, Spawned, StopCause, Surface, ToolEnding, Transcript, Usage,
+    Assembler, Configuration, Continuation, EffectId, Event, LoopId, Outcome, Point, Queue,
+    QueueId, Queued, RawJson, SessionId, Spawned, StopCause, Surface, Transcript,
 };
 
 use crate::calls::Slot;
@@ -24,6 +23,7 @@ mod estimate;
 mod inputs;
 mod model;
 mod outputs;
+mod resume;
 mod shared_limits;
 
 #[cfg(feature = "driver")]
@@ -281,108 +281,6 @@ impl Machine {
     /// Hands out what to do next. `None`: it waits for an input, or has ended.
     pub fn poll(&mut self) -> Option<Output> {
         self.outbox.pop_front()
-    }
-
-    /// Goes on after a restore: what was open when the process ended is settled by effect class.
-    ///
-    /// An open model attempt ends as interrupted and a new one starts; pure and idempotent calls run
-    /// again under the same effect id; calls that must not run twice end as interrupted; questions
-    /// are asked again. A machine that awaits its prompt, or has ended, stays as it is.
-    pub fn resume(&mut self, now: DateTime<Utc>) {
-        self.settle(now);
-        self.advance(now);
-    }
-
-    /// Like [`Machine::resume`]; from then on the model is shown this surface. What differs from
-    /// the log is recorded, before the first request that uses it.
-    ///
-    /// # Errors
-    /// [`Rejected::IllShaped`] for a surface without a model.
-    pub fn resume_with(&mut self, now: DateTime<Utc>, surface: &Surface) -> Result<(), Rejected> {
-        if surface.models.is_empty() {
-            return Err(inputs::no_model());
-        }
-        self.settle(now);
-        if let Some(changed) = self.state.transcript.surface().difference(surface)
-            && self.outcome().is_none()
-        {
-            self.emit(now, EventKind::SurfaceChanged(Arc::new(changed)));
-        }
-        self.advance(now);
-        Ok(())
-    }
-
-    fn settle(&mut self, now: DateTime<Utc>) {
-        match self.state.phase {
-            Phase::New | Phase::Ended(_) => return,
-            // Nothing has begun; but a loop that has nothing left to do goes on to its end.
-            Phase::Started if self.state.stop.is_none() && !self.state.is_served() => return,
-            Phase::Started | Phase::Between { .. } | Phase::Calling(_) | Phase::Settling { .. } => {
-            }
-        }
-        self.emit(now, EventKind::Recovered(phi_types::Recovered::Restart {}));
-        let interrupted = "the process ended while the call ran";
-        match &self.state.phase {
-            Phase::Calling(Calling {
-                stage: Stage::InFlight { .. },
-                attempts,
-            }) => {
-                let facts = AttemptFacts {
-                    interrupted: true,
-                    ..AttemptFacts::default()
-                };
-                let error = ProviderError::new(ProviderErrorKind::Incomplete, interrupted);
-                let (attempt, retry_at) = (attempts.started, Some(now));
-                let failed = ModelFailed {
-                    attempt,
-                    error,
-                    facts,
-                    retry_at,
-                };
-                self.emit(now, EventKind::ModelFailed(failed));
-            }
-            Phase::Calling(Calling {
-                stage: Stage::Compacting { .. },
-                ..
-            }) => {
-                let again = self.state.compaction_failed(None, Usage::default());
-                self.emit(now, again);
-            }
-            Phase::Settling { .. } => self.resume_calls(now),
-            Phase::New
-            | Phase::Started
-            | Phase::Between { .. }
-            | Phase::Calling(_)
-            | Phase::Ended(_) => {}
-        }
-    }
-
-    fn resume_calls(&mut self, now: DateTime<Utc>) {
-        let Some(calls) = self.state.calls() else {
-            return;
-        };
-        let mut lost = Vec::new();
-        for (index, slot) in calls.slots() {
-            match slot {
-                Slot::Running(running) => match running.effect_class {
-                    phi_types::EffectClass::AtMostOnce => lost.push((index, running.clone())),
-                    phi_types::EffectClass::Pure | phi_types::EffectClass::Idempotent => {
-                        self.pending.effects.extend(self.run_tool(running));
-                    }
-                },
-                Slot::Asking { .. } => self.pending.effects.extend(self.ask(slot)),
-                Slot::Pending(_) | Slot::Approved(_) | Slot::Refused(..) | Slot::Ended => {}
-            }
-        }
-        for (index, running) in lost {
-            let text = "The process ended while this call ran. It is not known whether it took \
-                        effect, and it was not run again.";
-            let ending = ToolEnding::Interrupted;
-            let ended = self
-                .state
-                .answered(index, &running.call, Some(running.seq), ending, text);
-            self.emit_step(now, ended);
-        }
     }
 
     /// Returns when to call [`Machine::handle`] with [`Input::Timeout`].

@@ -324,6 +324,10 @@ impl<'a> Replay<'a> {
     /// A restart forgets what no log holds; it may come with another surface.
     fn restart(&mut self, event: &Event) -> Result<(), Diverged> {
         self.machine = restored(self.before, self.events, self.matched)?;
+        let claims: &[Point] = match &event.kind {
+            EventKind::Recovered(Recovered::Restart { claims }) => claims,
+            _ => &[],
+        };
         let settled = self.events.iter().skip(self.matched + 1);
         let mut settled = settled
             .take_while(|next| next.at == event.at)
@@ -336,7 +340,7 @@ impl<'a> Replay<'a> {
                 )
             });
         let Some(EventKind::SurfaceChanged(changed)) = settled.next().map(|next| &next.kind) else {
-            self.machine.resume(event.at);
+            self.machine.resume_again(event.at, claims);
             return Ok(());
         };
         let mut surface = self.machine.transcript().surface().clone();
@@ -344,13 +348,13 @@ impl<'a> Replay<'a> {
         let mut with_surface = self.clone();
         with_surface
             .machine
-            .resume_with(event.at, &surface)
+            .resume_claiming(event.at, &surface, claims)
             .map_err(|rejected| refused(event, &rejected))?;
         if with_surface.compare().is_ok() {
             *self = with_surface;
         } else {
             // The surface changed in the same moment, but only after the restart.
-            self.machine.resume(event.at);
+            self.machine.resume_again(event.at, claims);
         }
         Ok(())
     }
@@ -375,7 +379,7 @@ fn restored(before: &Transcript, events: &[Event], len: usize) -> Result<Machine
 }
 
 fn is_restart(event: &Event) -> bool {
-    matches!(event.kind, EventKind::Recovered(Recovered::Restart {}))
+    matches!(event.kind, EventKind::Recovered(Recovered::Restart { .. }))
 }
 
 fn refused(event: &Event, rejected: &Rejected) -> Diverged {

@@ -268,7 +268,7 @@ impl State {
             .clock
             .last
             .map_or(TimeDelta::zero(), |last| (at - last).max(TimeDelta::zero()));
-        let restarted = matches!(event.kind, EventKind::Recovered(Recovered::Restart {}));
+        let restarted = matches!(event.kind, EventKind::Recovered(Recovered::Restart { .. }));
         if restarted || self.waits_for_approval_only() {
             self.clock.paused = self
                 .clock

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Point};
 use crate::early::EarlyStart;
 use crate::error::ProviderError;
 use crate::history::HistoryDigest;
@@ -71,7 +71,11 @@ pub enum Recovered {
         moved_to: String,
     },
     /// A loop goes on after its process ended: what was open is settled by the events that follow.
-    Restart {},
+    Restart {
+        /// The points that are claimed from here on, besides those that the loop began with.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        claims: Vec<Point>,
+    },
 }
 
 /// Several configurations run from one history.

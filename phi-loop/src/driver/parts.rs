@@ -247,8 +247,9 @@ impl Driver {
 
     /// Goes on with a restored machine: what was open is settled by effect class.
     ///
-    /// The tools and the system prompt, models and options of `surface` hold from now on; a
-    /// difference to the log is recorded.
+    /// The tools and the system prompt, models and options of `surface` hold from now on, and so does
+    /// the ledger of this driver, whether or not the loop began with one; a difference to the log is
+    /// recorded. The ledger knows what the loop spent before from [`Ledger::charge`] alone.
     ///
     /// # Errors
     /// [`Rejected`] if the loop has ended or still awaits its prompt.
@@ -265,7 +266,9 @@ impl Driver {
             tools: self.specs(),
             ..surface.clone()
         };
-        machine.resume_with(clock.now(), &surface)?;
+        let ledger = self.ledger.iter();
+        let claims: Vec<Point> = ledger.flat_map(Ledger::points).collect();
+        machine.resume_claiming(clock.now(), &surface, &claims)?;
         Ok(Run::with_clock(self.clone(), machine, clock))
     }
 

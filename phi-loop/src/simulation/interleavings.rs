@@ -172,6 +172,7 @@ fn case(calls: &[&str], execution: ToolExecution, points: Vec<Point>) -> Scenari
         before: Transcript::new(),
         continuation: Continuation::Initial,
         changes: Vec::new(),
+        claims: Vec::new(),
         prompts: 1,
         moves: Vec::new(),
         crash_after: None,

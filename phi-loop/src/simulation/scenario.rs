@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Configuration, Continuation, Entry,
-    History, Origin, PartFacts, RawJson, SessionId, StopReason, Surface, TextPart, ToolCall,
+    History, Origin, PartFacts, Point, RawJson, SessionId, StopReason, Surface, TextPart, ToolCall,
     ToolResult, Transcript, Usage, UserMessage,
 };
 
@@ -31,6 +31,8 @@ pub struct Scenario {
     pub continuation: Continuation,
     /// What changes in what the model reads before the loop has its prompt.
     pub changes: Vec<Input>,
+    /// The points that whoever resumes the loop claims besides.
+    pub claims: Vec<Point>,
     /// How many messages the prompt has.
     pub prompts: u32,
     /// What happens, in order.
@@ -70,6 +72,12 @@ impl Scenario {
             2 => Continuation::ContextChange,
             _ => Continuation::Default,
         };
+        let claims = [
+            Point::BeforeModel,
+            Point::BeforeTool,
+            Point::BeforeCompaction,
+        ];
+        let claims = claims.into_iter().filter(|_| wishes.one_in(4)).collect();
         let prompts = 1 + u32::from(dice.one_in(3));
         let moves = (0..=dice.roll(MOVES_MAX)).map(|_| Move {
             row: moves::draw(&mut dice),
@@ -83,6 +91,7 @@ impl Scenario {
             before,
             continuation,
             changes,
+            claims,
             prompts,
             moves,
             crash_after: None,

@@ -123,6 +123,9 @@ impl Shrinking<'_> {
         if !self.best.changes.is_empty() {
             smaller |= self.take_if(|it| it.changes.clear());
         }
+        if !self.best.claims.is_empty() {
+            smaller |= self.take_if(|it| it.claims.clear());
+        }
         if self.best.prompts > 1 {
             smaller |= self.take_if(|it| it.prompts = 1);
         }

@@ -267,7 +267,7 @@ impl<'a> World<'a> {
         let Process { machine, twin, .. } = &mut self.process;
         for machine in [machine, twin] {
             machine
-                .resume_with(self.now, surface)
+                .resume_claiming(self.now, surface, &self.scenario.claims)
                 .map_err(|refused| Oracle::ResumeInterrupts.broken(refused.to_string()))?;
         }
         self.process.resumes = true;

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
     Approval, AskedBy, AssistantMessage, ContextPruned, ContextRestored, ContextReverted,
     Continuation, Event, EventKind, LimitKind, LoopError, Message, MessageAdded, ModelFailed,
-    ProviderErrorKind, Queue, Sent, StopReason, Surface, ToolEnded, ToolEnding, ToolStarted,
-    TurnTrigger, Usage, digest_of,
+    ProviderErrorKind, Queue, Recovered, Sent, StopReason, Surface, ToolEnded, ToolEnding,
+    ToolStarted, TurnTrigger, Usage, digest_of,
 };
 
 use super::{Answer, Calling, Phase, Purpose, Stage, State};
@@ -33,6 +33,12 @@ impl State {
                     | Continuation::Branch => Purpose::Answer,
                 };
                 self.phase = Phase::Started;
+            }
+            EventKind::Recovered(Recovered::Restart { claims }) => {
+                let points = &mut self.configuration.points;
+                points.extend(claims);
+                points.sort_unstable();
+                points.dedup();
             }
             EventKind::LoopEnded(ended) => self.phase = Phase::Ended(ended.outcome.clone()),
             EventKind::StopRequested(requested) => self.stop = Some(requested.cause.clone()),

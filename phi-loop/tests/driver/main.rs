@@ -22,6 +22,7 @@ mod a_ledger_is_never_overdrawn;
 mod a_model_cannot_break_a_run;
 mod a_provider_cannot_break_a_run;
 mod a_request_is_explained_by_its_log;
+mod a_resumed_loop_keeps_to_the_ledger;
 mod a_run_moves_only_when_it_is_pulled;
 mod a_tool_cannot_break_a_run;
 mod an_exact_counter_is_believed;

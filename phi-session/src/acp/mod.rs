@@ -375,7 +375,7 @@ fn recovery(recovered: &Recovered) -> Notice {
             title: format!("The log ended in {bytes} bytes of an unfinished write"),
             description: Some(format!("They were moved to {moved_to}")),
         },
-        Recovered::Restart {} => Notice {
+        Recovered::Restart { .. } => Notice {
             severity: "info",
             title: "The loop goes on after its process ended".to_owned(),
             description: None,

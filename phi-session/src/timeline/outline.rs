@@ -282,7 +282,7 @@ impl LoopOutline {
     }
 
     fn follow(&mut self, position: u64, event: &Event) {
-        if matches!(event.kind, EventKind::Recovered(Recovered::Restart {})) {
+        if matches!(event.kind, EventKind::Recovered(Recovered::Restart { .. })) {
             self.interrupt();
         }
         let before = self.ended_at;

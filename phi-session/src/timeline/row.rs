@@ -136,7 +136,7 @@ fn line(kind: &EventKind) -> Line {
             let text = format!("{bytes} bytes of an unfinished write were moved to {moved_to}");
             other("recovered", text).bad(true)
         }
-        EventKind::Recovered(Recovered::Restart {}) => other(
+        EventKind::Recovered(Recovered::Restart { .. }) => other(
             "restarted",
             "the loop goes on after its process ended".to_owned(),
         )

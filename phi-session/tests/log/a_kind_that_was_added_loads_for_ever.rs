@@ -10,8 +10,9 @@ use phi_types::{
     AnswerScope, Approval, ApprovalRequested, ApprovalResolved, Arguments, CacheBroken,
     CompactionEnded, Continuation, CountedTokens, EarlyStart, EffectClass, Event, EventKind,
     FilterVerdict, InputFiltered, LimitKind, LimitReached, LimitScope, LimitWarning, LoopStuck,
-    Message, MessageQueued, Outcome, PartFacts, Queue, QueueId, RawJson, RequestPart, SessionId,
-    Spent, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnTrigger,
+    Message, MessageQueued, Outcome, PartFacts, Point, Queue, QueueId, RawJson, Recovered,
+    RequestPart, SessionId, Spent, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted,
+    TurnTrigger,
 };
 
 /// An addition: where its log is, its events, and how many turns they fold to.
@@ -31,6 +32,7 @@ fn additions() -> Vec<Addition> {
             early_calls_and_counts(),
             1,
         ),
+        ("format-2-added/claims-of-a-restart", claims(), 1),
     ]
 }
 
@@ -60,6 +62,23 @@ fn cache_broken() -> Vec<Event> {
         script.end_turn(1, turn, usage(4, 2));
     }
     script.end(1, Outcome::Completed {}, usage(20, 10));
+    script.events
+}
+
+/// A loop that goes on under a ledger which it did not begin with.
+fn claims() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    script.say(1, 1, Message::User(user("Fix it.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    let claims = vec![
+        Point::BeforeModel,
+        Point::BeforeCompaction,
+        Point::BeforeTool,
+    ];
+    script.event(1, EventKind::Recovered(Recovered::Restart { claims }));
+    script.model(1, 1);
+    script.end(1, Outcome::Completed {}, usage(4, 2));
     script.events
 }
 

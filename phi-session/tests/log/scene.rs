@@ -306,7 +306,10 @@ fn first_loop(script: &mut Script) {
         }),
     );
     script.result(1, 1, None, "denied: no");
-    script.event(1, EventKind::Recovered(Recovered::Restart {}));
+    script.event(
+        1,
+        EventKind::Recovered(Recovered::Restart { claims: Vec::new() }),
+    );
     script.result(1, 0, Some(ran), "a.txt");
     script.end_turn(1, 1, usage(30, 5));
     let steering = MessageQueued {
