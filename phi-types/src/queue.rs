@@ -80,11 +80,32 @@ impl UserMessage {
         warned.content.push(Content::text(warning));
         warned
     }
+
+    /// Returns the message as it was before this warning joined it; `None` if it does not end with it.
+    #[must_use]
+    pub fn unwarned(&self, warning: &str) -> Option<Self> {
+        let mut unwarned = self.clone();
+        match unwarned.content.pop() {
+            Some(Content::Text { text }) if text == warning => Some(unwarned),
+            Some(Content::Text { .. } | Content::Image { .. }) | None => None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_warning_comes_off_the_message_that_it_joined_and_no_other() {
+        let message = UserMessage::text("hi");
+        let warned = message.warned("careful");
+        assert_eq!(warned.unwarned("careful"), Some(message.clone()));
+        assert_eq!(warned.unwarned("other"), None);
+        assert_eq!(message.unwarned("careful"), None);
+        let twice = warned.warned("careful");
+        assert_eq!(twice.unwarned("careful"), Some(warned));
+    }
 
     #[test]
     fn a_message_that_is_not_held_reads_and_writes_as_before_there_were_filters() {

@@ -30,6 +30,7 @@ mod context;
 mod error;
 mod fork;
 mod log;
+mod newest;
 mod open;
 #[cfg(feature = "structured-output")]
 mod output;

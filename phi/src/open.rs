@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use phi_loop::{Driver, Finished, Hooks, Input, Machine, Output, Rejected, Start};
-use phi_session::{LoopRecord, Notice, NoticeKind, SessionRecorder, SessionWriter, load};
+use phi_loop::{Driver, Hooks, Input, Machine, Output, Rejected, Start};
+use phi_session::{LoopRecord, NoticeKind, SessionRecorder, SessionWriter, load};
 use phi_types::{
-    Continuation, EffectId, Entry, Event, FORMAT, LoopId, Outcome, SessionId, SessionStarted,
-    SpawnedBy, Surface, Transcript, UserMessage,
+    Continuation, Entry, Event, FORMAT, FilterVerdict, InputFiltered, LoopId, Outcome, SessionId,
+    SessionStarted, SpawnedBy, Surface, Transcript, UserMessage,
 };
 
 use crate::agent::Agent;
-use crate::approver::Question;
 use crate::clock::now;
 use crate::error::SessionError;
 use crate::log::{Log, NewestLoop};
+use crate::newest::{Newest, questions};
 use crate::run::Run;
 
 /// One conversation, open for writing.
@@ -32,6 +32,8 @@ pub struct Session {
     newest: Reached,
     /// What the newest loop continued that was there for an answer.
     before: Reached,
+    /// What the input filters decided in that loop.
+    filtered: Vec<InputFiltered>,
     /// A loop that continues the newest one and has not ended.
     unfinished: Option<Begun>,
 }
@@ -130,7 +132,9 @@ impl Session {
             worked = parent(errand);
         }
         let before = worked.and_then(parent);
+        let newest_work = open.filter(|it| !is_errand(it)).or(worked);
         Self {
+            filtered: newest_work.map(filtered).unwrap_or_default(),
             before: before.map(Reached::after).unwrap_or_default(),
             driver: agent.driver().journal(log.journal()),
             agent: agent.clone(),
@@ -192,6 +196,9 @@ impl Session {
 
     /// Repeats the newest loop: the same prompt on the conversation before it. The log keeps both,
     /// and the conversation goes on after the new one.
+    ///
+    /// The prompt is what the user gave, so that input filters decide about it once more: a warning
+    /// that joined it then does not come twice, and a prompt that they rejected may be let in.
     ///
     /// # Errors
     /// [`SessionError::NothingToRepeat`] before the first loop, [`SessionError::Unfinished`] while a
@@ -302,9 +309,17 @@ impl Session {
             if begun.continuation == Continuation::Rerun {
                 self.newest = self.before.clone();
             }
+            if begun.continuation != Continuation::ContextChange {
+                self.filtered.clear();
+            }
             self.loops = self.loops.saturating_add(1);
             self.unfinished = Some(begun.clone());
         }
+    }
+
+    /// Takes note of what the input filters decided.
+    pub(crate) fn filtered(&mut self, filtered: &InputFiltered) {
+        self.filtered.push(filtered.clone());
     }
 
     pub(crate) fn ended(&mut self, begun: &Begun, transcript: &Transcript) {
@@ -324,7 +339,8 @@ impl Session {
         self.log.ended();
     }
 
-    /// Collects what was said before the first model call of the newest loop.
+    /// Collects what was said before the first model call of the newest loop, as it was said: without
+    /// what the input filters added, and with what they rejected.
     fn newest_prompt(&self) -> Vec<Arc<UserMessage>> {
         let before = self.before.transcript.history().len();
         let entries = self.newest.transcript.history().entries();
@@ -333,7 +349,26 @@ impl Session {
             Entry::User(message) => Some(Arc::clone(message)),
             Entry::Assistant(_) | Entry::Results(_) | Entry::Extension(_) => None,
         });
-        said.collect()
+        let warnings = self.filtered.iter().filter_map(|it| match &it.verdict {
+            FilterVerdict::Warned { warning } => Some(warning),
+            FilterVerdict::Passed {} | FilterVerdict::Rejected { .. } => None,
+        });
+        let mut warnings: Vec<&String> = warnings.collect();
+        let said = said.map(|message| {
+            let mut each = warnings.iter().enumerate();
+            let found = each.find_map(|(at, warning)| Some((at, message.unwarned(warning)?)));
+            let Some((at, unwarned)) = found else {
+                return message;
+            };
+            // A warning joined one message, and a message has one.
+            warnings.remove(at);
+            Arc::new(unwarned)
+        });
+        let mut said: Vec<Arc<UserMessage>> = said.collect();
+        for filtered in &self.filtered {
+            said.extend(filtered.rejected.iter().cloned());
+        }
+        said
     }
 
     pub(crate) fn start(&self, surface: Surface) -> Result<Start, SessionError> {
@@ -395,55 +430,25 @@ impl Session {
     }
 }
 
+/// Collects what the input filters decided in a loop.
+fn filtered(record: &LoopRecord) -> Vec<InputFiltered> {
+    let filtered = record
+        .notices
+        .iter()
+        .filter_map(|notice| match &notice.kind {
+            NoticeKind::Filtered(filtered) => Some(filtered.clone()),
+            _ => None,
+        });
+    filtered.collect()
+}
+
 /// Says whether a loop was not there for an answer: it changed the context, or never had its prompt.
 fn is_errand(record: &LoopRecord) -> bool {
-    let filtered = |notice: &Notice| matches!(notice.kind, NoticeKind::Filtered(_));
     let unprompted = matches!(record.outcome, Some(Outcome::Aborted { .. }))
         && record.turns.is_empty()
         && record.waiting_input.is_empty()
-        && !record.notices.iter().any(filtered);
+        && filtered(record).is_empty();
     unprompted || record.continuation() == Continuation::ContextChange
-}
-
-/// What became of the session of a sub-agent before it was opened.
-pub(crate) enum Newest {
-    /// It has done nothing yet.
-    None,
-    /// Its loop has ended.
-    Ended(Box<Finished>),
-    /// Its loop was cut off, with these questions open.
-    Open(LoopId, Vec<Question>),
-}
-
-impl Newest {
-    fn ended(record: &LoopRecord) -> Self {
-        let aborted = || Outcome::Aborted {
-            reason: "its process ended".to_owned(),
-        };
-        Self::Ended(Box::new(Finished {
-            loop_id: record.id.clone(),
-            outcome: record.outcome.clone().unwrap_or_else(aborted),
-            transcript: record.transcript.clone(),
-            undelivered: Vec::new(),
-            usage: record.usage(),
-            cost_usd: record.cost_usd,
-        }))
-    }
-}
-
-/// Collects the questions of a loop that nobody has answered.
-fn questions(session: &phi_session::Session, record: &LoopRecord) -> Vec<Question> {
-    let newest = record.turns.last().map(|turn| turn.calls.iter());
-    let open = newest.into_iter().flatten().filter(|it| it.end.is_none());
-    let asked = open.filter_map(|call| {
-        let asked = call.approvals.last().filter(|it| it.answer.is_none())?;
-        let effect = EffectId {
-            loop_id: record.id.clone(),
-            seq: asked.seq,
-        };
-        Some(Question::new(&session.id, effect, &asked.requested))
-    });
-    asked.collect()
 }
 
 impl std::fmt::Debug for Session {

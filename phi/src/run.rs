@@ -1,7 +1,7 @@
 //! A loop in progress, which leaves its session where the next one begins.
 
 use phi_loop::{Finished, Handle, Rejected, Update};
-use phi_types::{Approval, EffectId, Entry, LoopError, LoopId, Outcome};
+use phi_types::{Approval, EffectId, Entry, EventKind, LoopError, LoopId, Outcome};
 
 use crate::error::SessionError;
 use crate::open::{Begun, Session};
@@ -38,8 +38,14 @@ impl<'a> Run<'a> {
         }
         self.session.began(&self.begun);
         let update = self.run.next().await;
-        if update.is_none() {
-            self.settle();
+        match &update {
+            Some(Update::Event(event)) => {
+                if let EventKind::InputFiltered(filtered) = &event.kind {
+                    self.session.filtered(filtered);
+                }
+            }
+            Some(Update::Live(_) | Update::HookFailed(_)) => {}
+            None => self.settle(),
         }
         update
     }

@@ -15,7 +15,8 @@ use phi_types::{
 use crate::agent::Agent;
 use crate::approver::{Approver, Question};
 use crate::error::SessionError;
-use crate::open::{Newest, Session};
+use crate::newest::Newest;
+use crate::open::Session;
 use crate::run::Run;
 use crate::shown::Shown;
 

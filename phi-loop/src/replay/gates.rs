@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Content, Event, EventKind, FilterVerdict, InputFiltered, LimitReached, LoopError, Message,
-    MessageAdded, Outcome, Point, TurnTrigger, UserMessage,
+    Event, EventKind, FilterVerdict, InputFiltered, LimitReached, LoopError, Message, MessageAdded,
+    Outcome, Point, TurnTrigger, UserMessage,
 };
 
 use super::{Diverged, Replay, diverged};
@@ -88,14 +88,11 @@ impl Replay<'_> {
         let FilterVerdict::Warned { warning } = &filtered.verdict else {
             return prompt;
         };
-        let warned =
-            |content: &Content| matches!(content, Content::Text { text } if text == warning);
-        match prompt.last_mut() {
-            Some(last) if last.content.last().is_some_and(warned) => {
-                Arc::make_mut(last).content.pop();
-            }
+        let last = prompt.last_mut();
+        match last.and_then(|last| Some((last.unwarned(warning)?, last))) {
+            Some((unwarned, last)) => *last = Arc::new(unwarned),
             // The process ended before the last message was written, which the warning joined.
-            Some(_) | None => prompt.push(Arc::new(UserMessage::text(warning.clone()))),
+            None => prompt.push(Arc::new(UserMessage::text(warning.clone()))),
         }
         prompt
     }
