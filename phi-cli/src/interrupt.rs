@@ -16,17 +16,25 @@ pub(crate) struct Interrupt {
     listener: JoinHandle<()>,
 }
 
+/// Has a write beyond the largest file that is allowed fail, as one on a full disk does. The signal
+/// of it would end the process; those that it starts have it as usual.
+pub(crate) fn let_writes_fail() -> Result<(), Failure> {
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    signal(too_large).map(drop).map_err(|error| deaf(&error))
+}
+
+fn deaf(error: &io::Error) -> Failure {
+    Failure::failed(format!(
+        "cannot listen for signals ({error}): free some files"
+    ))
+}
+
 impl Interrupt {
     /// Takes the signals over. The second one is obeyed on another thread, so that nothing that
     /// blocks here can hold it up.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let cannot = |error: io::Error| {
-            Failure::failed(format!(
-                "cannot listen for signals ({error}): free some files"
-            ))
-        };
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| deaf(&error))?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| deaf(&error))?;
         let first = Arc::new(Notify::new());
         let notify = Arc::clone(&first);
         let listener = tokio::spawn(async move {

@@ -56,6 +56,7 @@ fn perform(command: Command) -> Result<Exit, Failure> {
             ))
         })?;
     let done = runtime.block_on(async {
+        interrupt::let_writes_fail()?;
         match command {
             Command::Demo(arguments) => demo::demo(&arguments).await,
             Command::Run(arguments) => run::run(&arguments).await,

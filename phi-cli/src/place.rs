@@ -107,6 +107,7 @@ pub(crate) fn store_failure(error: &StoreError) -> Failure {
         | StoreError::Missing { .. }
         | StoreError::OtherParent { .. }
         | StoreError::OtherSession { .. }
+        | StoreError::Damaged { .. }
         | StoreError::Illegal { .. } => Failure::failed(format!("cannot {error}")),
         StoreError::Io { path, .. } => Failure::refused(format!(
             "cannot {error}: see that `{}` can be used, or name another --store",

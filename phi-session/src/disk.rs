@@ -63,19 +63,23 @@ pub(crate) fn look_at(file: &File, path: &Path) -> io::Result<Metadata> {
     file.metadata()
 }
 
-/// Counts the names of an open file: 0 once it was removed.
+/// Counts the names of an open file, 0 once it was removed, and its bytes.
 ///
 /// Where times are asked for too, Linux takes a new time for the next write and so makes it twice as
 /// slow.
-pub(crate) fn count_names(file: &File, path: &Path) -> io::Result<u64> {
+pub(crate) fn count(file: &File, path: &Path) -> io::Result<(u64, u64)> {
     before(path, Action::Look, None)?;
     #[cfg(target_os = "linux")]
-    if let Ok(there) = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK)
-        && there.stx_mask & StatxFlags::NLINK.bits() != 0
     {
-        return Ok(there.stx_nlink.into());
+        let wanted = StatxFlags::NLINK | StatxFlags::SIZE;
+        if let Ok(there) = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted)
+            && there.stx_mask & wanted.bits() == wanted.bits()
+        {
+            return Ok((there.stx_nlink.into(), there.stx_size));
+        }
     }
-    Ok(file.metadata()?.nlink())
+    let there = file.metadata()?;
+    Ok((there.nlink(), there.len()))
 }
 
 /// Begins to list what is in a folder.

@@ -53,8 +53,8 @@ pub enum StoreError {
     },
     /// A fork and the session that it was forked from do not fit.
     #[error(
-        "read session `{session}`: it was forked from `{parent}` at position {position}, where \
-             that session has another event; put the right one back"
+        "read session `{session}`: it was forked from `{parent}` at position {position}, which is \
+             gone or another one; put the right one back"
     )]
     OtherParent {
         /// The fork.
@@ -165,8 +165,11 @@ pub enum StoreError {
         /// What failed first.
         reason: String,
     },
-    /// The log was removed while it was open.
-    #[error("append to session `{session}`: its log `{}` was removed", .path.display())]
+    /// The log was removed or changed by others while it was open.
+    #[error(
+        "append to session `{session}`: its log `{}` was removed or changed by others",
+        .path.display()
+    )]
     Vanished {
         /// The session.
         session: SessionId,
@@ -180,6 +183,14 @@ pub enum StoreError {
         expected: &'static str,
         /// The path.
         path: PathBuf,
+    },
+    /// The file of a whole store is spoilt.
+    #[error("read `{}`: {reason}; put a sound copy in its place", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The operating system refused.
     #[error("{action} `{}`: {source}", .path.display())]

@@ -1,5 +1,7 @@
 //! Forks: sessions whose past is read from the session that they were forked from.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use phi_types::{Event, EventKind, FORMAT, ForkedFrom, SessionId, SessionStarted};
@@ -80,16 +82,27 @@ pub(crate) async fn fork_point(
     })
 }
 
-/// Reads a fork: first what it shares with its parent, then what is its own.
+/// Reads a fork: first what it shares with its ancestors, from the oldest on, then what is its own.
 ///
-/// The events of the shared part are given as events of the fork; its lines are those of the parent.
+/// The events of the shared part are given as events of the fork; its lines are those of whom they
+/// are from.
 #[derive(Debug)]
 pub(crate) struct ForkReader {
     session: SessionId,
-    origin: ForkedFrom,
-    /// The parent, and the position up to which it was read.
-    parent: Option<(Box<dyn SessionReader>, u64)>,
+    /// What is left to read of ancestors, the next part last.
+    shared: Vec<Part>,
+    /// The position that was read last.
+    position: u64,
     own: Box<dyn SessionReader>,
+}
+
+/// What a fork shares with one of its ancestors.
+#[derive(Debug)]
+struct Part {
+    reader: Box<dyn SessionReader>,
+    /// Who begins after its last event, and what it knows of that.
+    fork: SessionId,
+    origin: ForkedFrom,
 }
 
 impl ForkReader {
@@ -101,46 +114,76 @@ impl ForkReader {
         from: u64,
         own: Box<dyn SessionReader>,
     ) -> Result<Box<dyn SessionReader>, StoreError> {
+        let from = from.max(1);
         if from > origin.position {
             return Ok(own);
         }
-        let from = from.max(1);
-        let reader = store.reader(&origin.session, from).await?;
+        let mut shared = Vec::new();
+        let mut seen = BTreeSet::from([session.clone()]);
+        let mut next = Some((session.clone(), origin));
+        // Not one reader inside the other: there is no end to how many forks stand in a row.
+        while let Some((fork, origin)) = next.filter(|(_, origin)| from <= origin.position) {
+            let parent = origin.session.clone();
+            let beyond = match store.forked_from(&parent).await {
+                Ok(beyond) if seen.insert(parent.clone()) => beyond,
+                Err(error) if !error.is_absent() => return Err(error),
+                Ok(_) | Err(_) => return Err(other_parent(&fork, &origin)),
+            };
+            next = match beyond {
+                // The fork begins in what its parent shares, and so shares that with the ancestor.
+                Some(beyond) if origin.position <= beyond.position => {
+                    let session = beyond.session;
+                    Some((fork, ForkedFrom { session, ..origin }))
+                }
+                beyond => {
+                    let first = beyond.as_ref().map_or(0, |beyond| beyond.position) + 1;
+                    let reader = store.reader(&parent, from.max(first)).await?;
+                    shared.push(Part {
+                        reader,
+                        fork,
+                        origin,
+                    });
+                    beyond.map(|beyond| (parent, beyond))
+                }
+            };
+        }
         Ok(Box::new(Self {
             session: session.clone(),
-            origin,
-            parent: Some((reader, from - 1)),
+            shared,
+            position: from - 1,
             own,
         }))
     }
 
-    /// Goes on to what is the fork's own once all of the shared part was read.
+    /// Goes on by what was read of the next part.
     fn advance(&mut self, count: usize, newest: Option<u32>) -> Result<(), StoreError> {
-        let Some((_, position)) = &mut self.parent else {
+        let Some(Part { fork, origin, .. }) = self.shared.last() else {
             return Ok(());
         };
-        *position += count as u64;
+        self.position += count as u64;
         if count == 0 {
-            let (expected, found) = (*position + 1, self.origin.position + 1);
-            let session = self.origin.session.clone();
             return Err(StoreError::Missing {
-                session,
-                expected,
-                found,
+                session: origin.session.clone(),
+                expected: self.position + 1,
+                found: origin.position + 1,
             });
         }
-        if *position < self.origin.position {
+        if self.position < origin.position {
             return Ok(());
         }
-        if newest != Some(self.origin.checksum) {
-            return Err(StoreError::OtherParent {
-                session: self.session.clone(),
-                parent: self.origin.session.clone(),
-                position: self.origin.position,
-            });
+        if newest != Some(origin.checksum) {
+            return Err(other_parent(fork, origin));
         }
-        self.parent = None;
+        self.shared.pop();
         Ok(())
+    }
+}
+
+fn other_parent(fork: &SessionId, origin: &ForkedFrom) -> StoreError {
+    StoreError::OtherParent {
+        session: fork.clone(),
+        parent: origin.session.clone(),
+        position: origin.position,
     }
 }
 
@@ -153,10 +196,10 @@ fn share(max: usize, origin: &ForkedFrom, position: u64) -> usize {
 #[async_trait]
 impl SessionReader for ForkReader {
     async fn events(&mut self, max: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        let Some((parent, position)) = &mut self.parent else {
+        let Some(Part { reader, origin, .. }) = self.shared.last_mut() else {
             return self.own.events(max).await;
         };
-        let mut chunk = parent.events(share(max, &self.origin, *position)).await?;
+        let mut chunk = reader.events(share(max, origin, self.position)).await?;
         self.advance(chunk.len(), chunk.last().map(|stored| stored.checksum))?;
         for stored in &mut chunk {
             stored.event.session.clone_from(&self.session);
@@ -165,10 +208,10 @@ impl SessionReader for ForkReader {
     }
 
     async fn lines(&mut self, max: usize) -> Result<Vec<StoredLine>, StoreError> {
-        let Some((parent, position)) = &mut self.parent else {
+        let Some(Part { reader, origin, .. }) = self.shared.last_mut() else {
             return self.own.lines(max).await;
         };
-        let chunk = parent.lines(share(max, &self.origin, *position)).await?;
+        let chunk = reader.lines(share(max, origin, self.position)).await?;
         let newest = chunk
             .last()
             .and_then(|line| split_line(line.text.as_bytes()));

@@ -177,3 +177,67 @@ fn a_database_needs_a_name_and_a_folder_of_that_name_a_path() {
     let ran = scratch.phi(["sessions", "list", "--store", "./sqlite:x"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
+
+/// Lets a process write files up to some size, and looks what is left of what it acknowledged.
+fn full(prefix: &str, kibibytes: u32) -> Option<i32> {
+    let place = Place::new(prefix);
+    let reply = format!(
+        r#"{{"text":"{}","tool_calls":[{{"name":"list_files","arguments":{{}}}}]}}"#,
+        "x".repeat(20_000)
+    );
+    let script = format!(r#"[{}, {{"text":"Done."}}]"#, vec![reply; 8].join(","));
+    let script = place.scratch.write("script.json", script);
+    let (script, phi) = (script.to_str().unwrap(), env!("CARGO_BIN_EXE_phi"));
+    let store = &place.store;
+    let line = format!(
+        "ulimit -f {}; exec {phi} run x --json --yes --session s --script {script} --store {store}",
+        2 * kibibytes
+    );
+    let mut command = std::process::Command::new("sh");
+    let ran = command
+        .args(["-c", &line])
+        .current_dir(place.scratch.work());
+    let ran = Ran::of(ran.output().unwrap());
+    let told = ran.json_lines().into_iter().filter(|it| it["seq"].is_u64());
+    let stored = place.phi(&["sessions", "events", "s"]).json_lines();
+    for event in told {
+        let name = |it: &Value| (it["loop_id"].clone(), it["seq"].clone());
+        assert!(
+            stored.iter().any(|it| name(it) == name(&event)),
+            "{kibibytes}: {event}"
+        );
+    }
+    if ran.code != Some(0) {
+        let line = ran.failure(ran.code.unwrap());
+        let says = ["too large", "full", "space"];
+        assert!(
+            says.iter().any(|it| line.contains(it)),
+            "{kibibytes}: {line}"
+        );
+    }
+    if !stored.is_empty() {
+        let rest = place.right(&["resume", "s", "--yes", "--script", script]);
+        let is_done = rest.ends_with("Done.\n") || rest.is_empty();
+        assert!(is_done, "{kibibytes}: {rest}");
+        place.right(&["sessions", "verify", "s"]);
+        place.right(&["sessions", "replay", "s"]);
+    }
+    ran.code
+}
+
+#[test]
+fn a_folder_that_is_full_loses_nothing_acknowledged() {
+    let codes: Vec<_> = [0, 1, 4, 20, 80, 4_000].map(|kib| full("", kib)).into();
+    let (refused, failed, done) = (Some(2), Some(1), Some(0));
+    assert_eq!(codes, [refused, failed, failed, failed, failed, done]);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn a_database_that_is_full_loses_nothing_acknowledged() {
+    let codes: Vec<_> = [0, 16, 70, 200, 4_000]
+        .map(|kib| full("sqlite:", kib))
+        .into();
+    let (refused, failed, done) = (Some(2), Some(1), Some(0));
+    assert_eq!(codes, [refused, refused, failed, failed, done]);
+}

@@ -48,7 +48,7 @@ pub(super) async fn summary(
     }
     let (mut fold, from) = match kept {
         Some(kept) => (kept.fold, kept.place.position + 1),
-        None => (shared(store, origin.as_ref()).await?, 1),
+        None => (shared(store, session, origin.as_ref()).await?, 1),
     };
     let first = origin.map_or(1, |origin| origin.position + 1);
     let mut reader = JsonlReader::open(folder.clone(), session, from.max(first))?;
@@ -70,13 +70,14 @@ pub(super) async fn summary(
 /// Folds what a fork shares with its parent.
 async fn shared(
     store: &JsonlStore,
+    session: &SessionId,
     origin: Option<&ForkedFrom>,
 ) -> Result<SummaryFold, StoreError> {
     let mut fold = SummaryFold::default();
     let Some(origin) = origin else {
         return Ok(fold);
     };
-    let mut reader = store.reader(&origin.session, 1).await?;
+    let mut reader = store.reader(session, 1).await?;
     loop {
         let chunk = reader.events(1024).await?;
         for stored in &chunk {

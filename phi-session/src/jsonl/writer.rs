@@ -197,10 +197,10 @@ impl State {
             let (session, reason) = (session.clone(), reason.clone());
             return Err(StoreError::Poisoned { session, reason });
         }
-        // A removed file takes every byte and keeps none.
-        match disk::count_names(&self.tip.file, &self.tip.path) {
-            Ok(1..) => Ok(()),
-            Ok(0) => {
+        // A removed file takes every byte and keeps none, and one that was cut has lost its lines.
+        match disk::count(&self.tip.file, &self.tip.path) {
+            Ok((1.., bytes)) if bytes == self.tip.bytes => Ok(()),
+            Ok(_) => {
                 let (session, path) = (session.clone(), self.tip.path.clone());
                 Err(self.fail(StoreError::Vanished { session, path }))
             }

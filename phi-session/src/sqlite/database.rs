@@ -8,6 +8,7 @@ use std::time::Duration;
 use phi_types::{ForkedFrom, SessionId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use super::failure::{failure, is_repeated};
 use crate::chain::{Chain, Encoded};
 use crate::error::{BadLine, StoreError};
 use crate::files::{io_error, make_folder};
@@ -84,6 +85,9 @@ impl Database {
         }
         let database = Self::connect(path)?;
         let version = database.version()?;
+        if version == VERSION {
+            database.check_tables()?;
+        }
         if version > VERSION {
             return Err(StoreError::Backend {
                 action: "open the database",
@@ -125,7 +129,36 @@ impl Database {
         Ok(database)
     }
 
+    /// Says whether the tables are tables: a view or a trigger could go on for ever.
+    fn check_tables(&self) -> Result<(), StoreError> {
+        let found = self.connection.query_row(
+            "SELECT count(*) FILTER (WHERE type = 'table' AND sql LIKE 'CREATE TABLE %'
+                 AND name IN ('sessions', 'lines', 'blobs')),
+                 count(*) FILTER (WHERE type IN ('view', 'trigger'))
+             FROM sqlite_schema",
+            [],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+        );
+        if self.done("open", found)? == (3, 0) {
+            return Ok(());
+        }
+        let reason = "its tables are not those of sessions; name another file";
+        Err(self.failed("open", reason))
+    }
+
     fn connect(path: &Path) -> Result<Self, StoreError> {
+        // The engine opens what stands there, and a FIFO would hold it up.
+        for end in ["-journal", "-wal", "-shm"] {
+            let mut beside = path.to_owned().into_os_string();
+            beside.push(end);
+            let beside = PathBuf::from(beside);
+            if std::fs::metadata(&beside).is_ok_and(|there| !there.is_file()) {
+                return Err(StoreError::WrongKind {
+                    expected: "file",
+                    path: beside,
+                });
+            }
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags).and_then(|connection| {
             connection.busy_timeout(PATIENCE)?;
@@ -198,7 +231,10 @@ impl Database {
             })
         });
         match origin {
-            Some(None) => Err(self.failed("read", "a fork names no parent")),
+            Some(None) => Err(self.failed(
+                "read",
+                "a fork names no parent; put a sound copy in its place",
+            )),
             Some(Some(origin)) => Ok(Some(Row {
                 key,
                 origin: Some(origin),
@@ -405,7 +441,10 @@ impl Database {
             .pragma_query_value(None, "integrity_check", |row| row.get::<_, String>(0));
         match self.done("check", found)?.as_str() {
             "ok" => Ok(()),
-            found => Err(self.failed("check", found)),
+            found => Err(StoreError::Damaged {
+                path: self.path.clone(),
+                reason: found.to_owned(),
+            }),
         }
     }
 
@@ -436,15 +475,6 @@ pub(super) fn check_position(chain: &Chain, found: u64) -> Result<(), StoreError
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
     let there = std::fs::metadata(path)?;
     Ok((there.dev(), there.ino()))
-}
-
-fn failure(action: &'static str, path: &Path, error: &rusqlite::Error) -> StoreError {
-    let reason = format!("`{}`: {error}", path.display());
-    StoreError::Backend { action, reason }
-}
-
-fn is_repeated(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
 
 /// Positions stay far below what a signed number holds.

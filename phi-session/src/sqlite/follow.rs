@@ -1,5 +1,7 @@
 //! Going through the lines of a session: to open it, and for lists.
 
+use std::collections::BTreeSet;
+
 use phi_types::SessionId;
 
 use super::database::{Database, Row, check_position};
@@ -69,19 +71,36 @@ impl Database {
         up_to: u64,
         fold: &mut SummaryFold,
     ) -> Result<u64, StoreError> {
-        let row = self.find(session)?.ok_or_else(|| StoreError::Unknown {
-            session: session.clone(),
-        })?;
+        let mut path = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = Some((session.clone(), up_to));
+        // Not one call inside the other: there is no end to how many forks stand in a row.
+        while let Some((session, up_to)) = next.take() {
+            let row = self.find(&session)?.ok_or_else(|| StoreError::Unknown {
+                session: session.clone(),
+            })?;
+            if let Some(origin) = row.origin.as_ref().filter(|origin| after < origin.position) {
+                let is_there = self.find(&origin.session)?.is_some();
+                if !is_there || !seen.insert(origin.session.clone()) {
+                    return Err(StoreError::OtherParent {
+                        session,
+                        parent: origin.session.clone(),
+                        position: origin.position,
+                    });
+                }
+                next = Some((origin.session.clone(), up_to.min(origin.position)));
+            }
+            path.push((session, row, up_to));
+        }
         let mut from = after;
-        if let Some(origin) = row.origin.as_ref().filter(|origin| after < origin.position) {
-            from = self.fold(&origin.session, after, up_to.min(origin.position), fold)?;
+        for (session, row, up_to) in path.into_iter().rev() {
+            if from < up_to {
+                let mut chain = self.chain_after(&session, &row, from)?;
+                self.follow(&row, &mut chain, up_to, |event| fold.follow(event))?;
+                from = chain.position();
+            }
         }
-        if from >= up_to {
-            return Ok(from);
-        }
-        let mut chain = self.chain_after(session, &row, from)?;
-        self.follow(&row, &mut chain, up_to, |event| fold.follow(event))?;
-        Ok(chain.position())
+        Ok(from)
     }
 
     fn follow(

@@ -2,6 +2,7 @@
 
 mod beside;
 mod database;
+mod failure;
 #[cfg(test)]
 mod fault_tests;
 mod follow;
@@ -24,7 +25,6 @@ use crate::lock::Lock;
 use crate::redact::Redactor;
 use crate::store::{Listed, SessionReader, SessionWriter, Store};
 use crate::summary::{SessionFilter, SessionSummary};
-use crate::summary_fold::SummaryFold;
 use crate::sync::SyncPolicy;
 use crate::verify::{Verification, verify};
 use database::{Database, Row};
@@ -118,15 +118,7 @@ impl SqliteStore {
             return Err(StoreError::Empty { session });
         }
         let kept = database.kept_summary(row.key)?;
-        let (mut fold, from) = match (kept, &row.origin) {
-            (Some(kept), _) => kept,
-            (None, None) => (SummaryFold::default(), 0),
-            (None, Some(origin)) => {
-                let mut fold = SummaryFold::default();
-                database.fold(&origin.session, 0, origin.position, &mut fold)?;
-                (fold, origin.position)
-            }
-        };
+        let (mut fold, from) = kept.unwrap_or_default();
         if from < newest {
             let position = database.fold(session, from, newest, &mut fold)?;
             database.keep_summary(row.key, &fold, position);

@@ -397,3 +397,128 @@ async fn a_database_that_was_removed_under_the_writer_takes_no_more() {
         assert!(matches!(error, StoreError::Poisoned { .. }), "{error}");
     }
 }
+
+/// Says in which order stores of two kinds are walked.
+async fn refusals(store: &dyn Store, id: &SessionId) -> Vec<String> {
+    let all = SessionFilter::default();
+    let listed = store.list(&all).await.unwrap();
+    let listed = listed.into_iter().find(|it| it.session == *id).unwrap();
+    let fork = SessionId::new("new").unwrap();
+    let mut refusals = vec![
+        listed.summary.unwrap_err(),
+        store.summary(id).await.unwrap_err(),
+        load(store, id).await.unwrap_err(),
+        store.fork(id, 2, &fork, at(0)).await.unwrap_err(),
+    ];
+    refusals.extend(store.verify(id).await.unwrap().fault);
+    assert_eq!(refusals.len(), 5);
+    assert!(!store.exists(&fork).await.unwrap());
+    refusals.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn forks_in_a_circle_are_found_and_a_parent_that_is_gone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = |name: &str| SessionId::new(name).unwrap();
+    let files = |name: &str| JsonlStore::new(folder.path().join(name));
+    let (here, there, circle) = (files("here"), files("there"), files("circle"));
+    for (store, root, fork) in [(&here, "a", "b"), (&there, "b", "a")] {
+        drop(store.create(&id(root), started(), at(0)).await.unwrap());
+        drop(store.fork(&id(root), 1, &id(fork), at(1)).await.unwrap());
+    }
+    std::fs::create_dir(circle.root()).unwrap();
+    for (store, name) in [(&here, "b"), (&there, "a")] {
+        std::fs::rename(store.root().join(name), circle.root().join(name)).unwrap();
+    }
+    let path = folder.path().join("circle.db");
+    let database = database(&path).await;
+    let own = session();
+    for change in [
+        "UPDATE sessions SET parent = id, parent_position = 1, parent_checksum = 7",
+        "UPDATE lines SET position = position + 1000",
+        "UPDATE lines SET position = position - 999",
+    ] {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute(change, []).unwrap();
+    }
+    let (a, b) = (id("a"), id("b"));
+    let walked: [(&dyn Store, _); 3] = [(&circle, &a), (&circle, &b), (&database, &own)];
+    for (store, id) in walked {
+        for refusal in refusals(store, id).await {
+            assert!(refusal.contains("it was forked from"), "{refusal}");
+        }
+    }
+
+    // The same where the parent is not there at all.
+    std::fs::remove_dir_all(circle.root().join("b")).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection
+        .execute("UPDATE sessions SET parent = 'b'", [])
+        .unwrap();
+    for (store, id) in [(&circle as &dyn Store, &a), (&database, &own)] {
+        for refusal in refusals(store, id).await {
+            let says = format!("read session `{id}`: it was forked from `b` at position 1");
+            assert!(refusal.contains(&says), "{refusal}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn forks_in_a_long_row_are_read_like_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let never = SyncPolicy::Never;
+    let files = JsonlStore::new(folder.path().join("files")).with_sync(never);
+    let database = SqliteStore::new(folder.path().join("sessions.db")).with_sync(never);
+    let memory = MemoryStore::new();
+    let id = |n: u64| SessionId::new(&format!("f{n:04}")).unwrap();
+    let stores: [(&dyn Store, u64); 3] = [(&memory, 200), (&files, 20), (&database, 20)];
+    for (store, forks) in stores {
+        drop(store.create(&id(0), started(), at(0)).await.unwrap());
+        for n in 1..=forks {
+            // Every second one begins in what its parent shares.
+            let position = n.div_ceil(2);
+            let fork = store.fork(&id(n - 1), position, &id(n), at(0)).await;
+            drop(fork.unwrap());
+        }
+        let last = id(forks);
+        let events = phi_session::read_events(store, &last).await.unwrap();
+        assert_eq!(events.len() as u64, forks / 2 + 1);
+        let listed = store.list(&SessionFilter::default()).await.unwrap();
+        assert!(listed.iter().all(|it| it.summary.is_ok()));
+        assert!(store.verify(&last).await.unwrap().fault.is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_could_hold_a_database_up_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let changes = [
+        "ALTER TABLE lines RENAME TO l; CREATE VIEW lines AS WITH RECURSIVE c(x) AS
+             (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT 1 AS session, x AS position,
+             'x' AS line FROM c",
+        "CREATE TRIGGER t BEFORE INSERT ON lines BEGIN SELECT 1; END",
+        "DROP TABLE blobs",
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let store = database(&path(&format!("changed-{n}.db"))).await;
+        let connection = rusqlite::Connection::open(store.path()).unwrap();
+        connection.execute_batch(change).unwrap();
+        let error = store.reader(&session(), 1).await.unwrap_err().to_string();
+        assert!(error.contains("not those of sessions"), "{change}: {error}");
+    }
+    for end in ["-journal", "-wal", "-shm"] {
+        let store = database(&path(&format!("beside{end}.db"))).await;
+        let beside = path(&format!("beside{end}.db{end}"));
+        let made = Command::new("mkfifo").arg(&beside).status();
+        assert!(made.unwrap().success());
+        let error = store.reader(&session(), 1).await.unwrap_err();
+        let wanted = matches!(&error, StoreError::WrongKind { path, .. } if *path == beside);
+        assert!(wanted, "{error}");
+    }
+    let store = database(&path("spoilt.db")).await;
+    let bytes = std::fs::read(store.path()).unwrap();
+    std::fs::write(store.path(), &bytes[..bytes.len() / 2]).unwrap();
+    let error = store.reader(&session(), 1).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}

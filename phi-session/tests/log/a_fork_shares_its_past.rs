@@ -212,7 +212,7 @@ async fn a_parent_that_is_gone_or_another_is_found() {
     std::fs::remove_dir_all(scratch.session_folder()).unwrap();
     let found = scratch.store.verify(&id("f")).await.unwrap();
     assert!(
-        matches!(found.fault, Some(StoreError::Unknown { .. })),
+        matches!(found.fault, Some(StoreError::OtherParent { .. })),
         "{found:?}"
     );
     let mut other = full_session();

@@ -301,16 +301,22 @@ async fn files_are_for_their_owner_alone_and_strangers_in_the_store_are_passed_o
 }
 
 #[tokio::test]
-async fn a_log_that_was_removed_under_the_writer_takes_no_more() {
-    let scratch = Scratch::new();
-    scratch.keep(&short_session(2)).await;
-    let writer = scratch.open().await.unwrap();
-    fs::remove_dir_all(scratch.session_folder()).unwrap();
-    let next = &short_session(3)[2..];
-    let error = writer.append_batch(next).await.unwrap_err();
-    assert!(matches!(error, StoreError::Vanished { .. }), "{error}");
-    let error = writer.append_batch(next).await.unwrap_err();
-    assert!(matches!(error, StoreError::Poisoned { .. }), "{error}");
+async fn a_log_that_was_removed_or_cut_under_the_writer_takes_no_more() {
+    for is_removed in [true, false] {
+        let scratch = Scratch::new();
+        scratch.keep(&short_session(2)).await;
+        let writer = scratch.open().await.unwrap();
+        if is_removed {
+            fs::remove_dir_all(scratch.session_folder()).unwrap();
+        } else {
+            fs::write(segment(&scratch), "").unwrap();
+        }
+        let next = &short_session(3)[2..];
+        let error = writer.append_batch(next).await.unwrap_err();
+        assert!(matches!(error, StoreError::Vanished { .. }), "{error}");
+        let error = writer.append_batch(next).await.unwrap_err();
+        assert!(matches!(error, StoreError::Poisoned { .. }), "{error}");
+    }
 }
 
 #[test]
