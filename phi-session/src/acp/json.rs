@@ -62,9 +62,13 @@ pub(super) fn progress(id: &str, text: &str) -> Value {
     })
 }
 
+/// Says whether a call did what it was called for.
+pub(super) fn is_right(ended: &ToolEnded) -> bool {
+    ended.ending == ToolEnding::Finished && !ended.result.is_error
+}
+
 /// Makes the result of a call.
 pub(super) fn result(id: &str, ended: &ToolEnded) -> Value {
-    let is_right = ended.ending == ToolEnding::Finished && !ended.result.is_error;
     let content = ended.result.content.iter();
     let content: Vec<Value> = content
         .map(|it| json!({ "type": "content", "content": block(it) }))
@@ -72,7 +76,7 @@ pub(super) fn result(id: &str, ended: &ToolEnded) -> Value {
     let mut result = json!({
         "sessionUpdate": "tool_call_update",
         "toolCallId": id,
-        "status": if is_right { "completed" } else { "failed" },
+        "status": if is_right(ended) { "completed" } else { "failed" },
         "content": content,
     });
     if let Some(details) = &ended.result.details {

@@ -4,6 +4,7 @@
 //! returns for each the JSON of what a client is told by `session/update`. It invents no tag: where
 //! the protocol has no word for a fact, nothing is told. `docs/event-stream.md` has the table.
 
+mod diff;
 mod json;
 mod state;
 
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use phi_types::{
     AssistantMessage, AssistantPart, CompactionEnded, Delta, EffectId, Event, EventKind,
     ExtensionMessage, FilterVerdict, Increment, Live, LoopId, Message, MessageAdded, ModelFailed,
-    Recovered, ToolCall, ToolEnded, ToolStarted,
+    Recovered, ToolCall, ToolEnded, ToolKind, ToolStarted,
 };
 use serde_json::Value;
 
-use self::state::{Spent, State};
+use self::state::{Running, Spent, State};
 use crate::stream::Update;
 
 /// The namespace of the [`phi_types::Extension`] that holds a plan.
@@ -118,8 +119,8 @@ impl Updates {
         let place = Place { loop_id, seq: *seq };
         match &live.increment {
             Increment::Progress(progress) => {
-                let id = state.running.get(seq)?;
-                Some(json::progress(id, &progress.text))
+                let running = state.running.get(seq)?;
+                Some(json::progress(&running.id, &progress.text))
             }
             Increment::Delta(Delta::Text(delta)) => {
                 state.show(*seq)?.text += delta.text.len();
@@ -273,7 +274,28 @@ impl Updates {
     fn call(&self, state: &State, id: &str, call: &ToolCall) -> Value {
         let kind = state.kind(&call.name);
         let path = json::path(kind, call.arguments.object(), self.client.root.as_deref());
-        json::call(id, kind, call, path)
+        let edits = diff::edits(kind, call.arguments.object(), path.as_deref());
+        let mut told = json::call(id, kind, call, path);
+        if !edits.is_empty() {
+            json::set(&mut told, "content", edits);
+        }
+        told
+    }
+
+    /// Adds to the result of a call what it did to its file.
+    fn change(&self, state: &State, call: &ToolCall, ended: &ToolEnded, told: &mut Value) {
+        let (kind, arguments) = (state.kind(&call.name), call.arguments.object());
+        let path = json::path(kind, arguments, self.client.root.as_deref());
+        let details = ended.result.details.as_ref();
+        let diffs = diff::done(kind, arguments, path.as_deref(), details);
+        if let Some(content) = told.get_mut("content").and_then(Value::as_array_mut) {
+            content.splice(0..0, diffs);
+        }
+        let places = path.filter(|_| kind == ToolKind::Edit);
+        let places = places.map(|path| diff::places(&path, details));
+        if let Some(places) = places.filter(|places| !places.is_empty()) {
+            json::set(told, "locations", places);
+        }
     }
 
     fn tool_started(&self, state: &mut State, place: Place<'_>, started: &ToolStarted) -> Value {
@@ -290,14 +312,19 @@ impl Updates {
             json::set(&mut told, "sessionUpdate", "tool_call_update");
         }
         json::set(&mut told, "status", "in_progress");
-        state.running.insert(place.seq, id);
+        let call = Arc::clone(&started.call);
+        state.running.insert(place.seq, Running { id, call });
         told
     }
 
     fn tool_ended(&self, state: &mut State, place: Place<'_>, ended: &ToolEnded) -> Value {
         let started = ended.started.and_then(|seq| state.running.remove(&seq));
-        if let Some(id) = started {
-            return json::result(&id, ended);
+        if let Some(Running { id, call }) = started {
+            let mut told = json::result(&id, ended);
+            if json::is_right(ended) {
+                self.change(state, &call, ended, &mut told);
+            }
+            return told;
         }
         let id = state.call_id(place.loop_id, ended.index);
         let mut told = json::result(&id, ended);

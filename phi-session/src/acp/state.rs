@@ -22,14 +22,23 @@ pub(super) struct State {
     pub(super) shown: Shown,
     /// The calls of the answer that were told.
     pub(super) told: BTreeSet<u32>,
-    /// The ids of the calls that run, by the `seq` of their start.
-    pub(super) running: BTreeMap<u64, String>,
+    /// The calls that run, by the `seq` of their start.
+    pub(super) running: BTreeMap<u64, Running>,
     /// The calls that started before their message was there.
     pub(super) early: Vec<Arc<ToolCall>>,
     /// The `seq` of the compaction that is under way.
     pub(super) compaction: Option<u64>,
     /// What the newest answer took.
     pub(super) usage: Usage,
+}
+
+/// A call that runs.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    /// What it is called towards a client.
+    pub(super) id: String,
+    /// The call as it runs.
+    pub(super) call: Arc<ToolCall>,
 }
 
 /// How many bytes of the answer were told.

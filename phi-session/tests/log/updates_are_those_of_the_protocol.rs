@@ -15,7 +15,8 @@ use phi_types::{
     EffectClass, EffectId, Event, EventKind, Extension, FilterVerdict, Finish, ImageSource,
     Increment, InputFiltered, LimitKind, LimitReached, Live, Message, OpaqueDelta, PartEnded,
     PartFactsDelta, RawJson, RequestPart, Started, StopReason, SurfaceChanged, ThinkingPart,
-    ToolProgress, ToolSpec, ToolStarted, TurnTrigger, Usage, UserMessage,
+    ToolEnded, ToolEnding, ToolProgress, ToolResult, ToolSpec, ToolStarted, TurnTrigger, Usage,
+    UserMessage,
 };
 
 fn client() -> Client {
@@ -123,6 +124,132 @@ fn further_session() -> Vec<Event> {
     script.events
 }
 
+/// A session whose calls change files: an edit, a new file, one that was there, and an edit that fails.
+fn writing_session() -> Vec<Event> {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    let tool = |name: &str| -> ToolSpec {
+        let spec = json!({ "name": name, "description": "", "input_schema": {}, "kind": "edit",
+            "effect_class": "idempotent" });
+        serde_json::from_value(spec).unwrap()
+    };
+    let tools = [tool("edit_file"), tool("write_file")];
+    script.event(
+        1,
+        EventKind::SurfaceChanged(std::sync::Arc::new(SurfaceChanged {
+            tools: Some(tools.into()),
+            ..SurfaceChanged::default()
+        })),
+    );
+    script.say(1, 1, Message::User(user("Change.")), None);
+    script.turn(1, 1, TurnTrigger::Prompt);
+    script.model(1, 1);
+    let edit = r#"{"path":"a.txt","edits":[{"old_text":"one","new_text":"two"},
+        {"old_text":"","new_text":"!"}]}"#;
+    let calls = [
+        ("edit_file", edit, Some(r#"{"path":"a.txt","lines":[3,9]}"#)),
+        (
+            "write_file",
+            r#"{"path":"/b.txt","content":"new"}"#,
+            Some(r#"{"created":true}"#),
+        ),
+        (
+            "write_file",
+            r#"{"path":"c.txt","content":"old"}"#,
+            Some(r#"{"created":false}"#),
+        ),
+        ("edit_file", edit, None),
+    ];
+    let made: Vec<_> = calls
+        .iter()
+        .map(|(name, arguments, _)| call("c", name, arguments))
+        .collect();
+    let said = answer("", &made, usage(1, 1));
+    script.say(1, 1, Message::Assistant(said), None);
+    for (index, (call, (_, _, details))) in (0..).zip(made.iter().zip(calls)) {
+        let started = script.run(1, index, call, EffectClass::Idempotent);
+        let ending = match details {
+            Some(_) => ToolEnding::Finished,
+            None => ToolEnding::Failed,
+        };
+        let mut result = ToolResult::text("said");
+        result.details = details.map(|it| RawJson::parse(it).unwrap());
+        let ended = ToolEnded {
+            index,
+            call_id: "c".into(),
+            started: Some(started),
+            ending,
+            result: result.into(),
+            child: None,
+            spent: phi_types::Spent::default(),
+        };
+        script.event(1, EventKind::ToolEnded(ended));
+    }
+    script.events
+}
+
+#[test]
+fn a_call_tells_what_it_replaces_and_what_it_made() {
+    let mut updates = Updates::new(client());
+    let told = writing_session()
+        .iter()
+        .flat_map(|it| updates.event(it))
+        .collect::<Vec<_>>();
+    let of = |place: usize, tag: &str| -> Vec<&Value> {
+        let id = format!("/{place}");
+        let of_call = told.iter().filter(|it| {
+            let is_its = it["toolCallId"]
+                .as_str()
+                .is_some_and(|it| it.ends_with(&id));
+            is_its && it["sessionUpdate"] == tag
+        });
+        of_call.collect()
+    };
+    let text = json!({ "type": "content", "content": { "type": "text", "text": "said" } });
+    let diff = |old: &str, new: &str| json!({ "type": "diff", "path": "/project/a.txt", "oldText": old, "newText": new });
+    let edits = [diff("one", "two"), diff("", "!")];
+    // Before it runs, so that a user who is asked sees it, and after it.
+    assert_eq!(of(0, "tool_call")[0]["content"], json!(edits));
+    let [running, ended] = of(0, "tool_call_update")[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(running["content"], json!(edits));
+    let [first, second] = edits;
+    assert_eq!(ended["content"], json!([first, second, text]));
+    let place = |line: u32| json!({ "path": "/project/a.txt", "line": line });
+    assert_eq!(ended["locations"], json!([place(3), place(9)]));
+
+    let new = json!({ "type": "diff", "path": "/b.txt", "newText": "new" });
+    assert_eq!(of(1, "tool_call")[0]["content"], Value::Null);
+    assert_eq!(of(1, "tool_call_update")[1]["content"], json!([new, text]));
+    // Nobody knows what was there before, and what failed has changed nothing.
+    for place in [2, 3] {
+        assert_eq!(of(place, "tool_call_update")[1]["content"], json!([text]));
+    }
+}
+
+#[test]
+fn a_diff_that_is_too_long_or_of_no_known_place_is_not_told() {
+    let told = |root: Option<&str>, length: usize| {
+        let root = root.map(Into::into);
+        let mut updates = Updates::new(Client { root, ..client() });
+        let mut events = writing_session();
+        for event in &mut events {
+            if let EventKind::ToolStarted(started) = &mut event.kind {
+                let edits = json!([{ "old_text": "x".repeat(length), "new_text": "" }]);
+                let arguments = json!({ "path": "a.txt", "edits": edits }).to_string();
+                started.call = call("c", &started.call.name, &arguments);
+            }
+        }
+        let told = events.iter().flat_map(|it| updates.event(it));
+        let running = told.filter(|it| it["status"] == "in_progress");
+        running.filter(|it| it["content"].is_array()).count()
+    };
+    assert_eq!(told(Some("/project"), 256 << 10), 4);
+    assert_eq!(told(Some("/project"), (256 << 10) + 1), 0);
+    assert_eq!(told(None, 1), 0);
+}
+
 fn tag_of(kind: &impl serde::Serialize) -> String {
     let kind = serde_json::to_value(kind).unwrap();
     kind["type"].as_str().unwrap().to_owned()
@@ -137,7 +264,7 @@ type Told = BTreeMap<String, Vec<Value>>;
 
 fn told_by_events() -> Told {
     let mut told = Told::new();
-    for events in [full_session(), further_session()] {
+    for events in [full_session(), further_session(), writing_session()] {
         let mut updates = Updates::new(client());
         for event in &events {
             let kind = tag_of(&event.kind);
