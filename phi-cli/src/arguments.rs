@@ -25,7 +25,7 @@ pub(crate) enum Command {
     Run(Box<RunArguments>),
     /// Go on with a session that was cut off
     Resume(Box<ResumeArguments>),
-    /// List, show, check, fork and delete stored sessions
+    /// List, show, explain, check, fork and delete stored sessions
     #[command(subcommand)]
     Sessions(SessionsCommand),
     /// List what is known of models: windows, prices, abilities
@@ -175,6 +175,15 @@ pub(crate) enum SessionsCommand {
     },
     /// Print the stored lines of a session
     Events(SessionArguments),
+    /// Print what a model was asked, as JSON, with the events that each block of it comes from
+    ///
+    /// Without an option it is the newest request of the session.
+    Request {
+        #[command(flatten)]
+        session: SessionArguments,
+        #[command(flatten)]
+        which: AttemptArguments,
+    },
     /// Drive a fresh loop with what a session recorded and compare every event
     Replay(SessionArguments),
     /// Check everything that is stored of a session
@@ -197,6 +206,17 @@ pub(crate) struct SessionArguments {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) store: StoreArguments,
+}
+
+/// Which request of a session.
+#[derive(Debug, Args)]
+pub(crate) struct AttemptArguments {
+    /// The position of its event `model_started`, from 1
+    #[arg(long, value_name = "POSITION", conflicts_with = "turn")]
+    pub(crate) at: Option<u64>,
+    /// The turn of the session, from 1: its newest attempt
+    #[arg(long, value_name = "N")]
+    pub(crate) turn: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -21,6 +21,7 @@ mod permission;
 mod place;
 mod printer;
 mod protocol;
+mod request;
 mod resume;
 mod run;
 mod sessions;

@@ -1,4 +1,4 @@
-//! `phi sessions`: lists, shows, checks, forks, replays and deletes stored sessions.
+//! `phi sessions`: lists, shows, explains, checks, forks, replays and deletes stored sessions.
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::arguments::{SessionArguments, SessionsCommand, StoreArguments};
 use crate::failure::{Exit, Failure, print};
 use crate::page;
 use crate::place::{self, store_failure};
+use crate::request::request;
 use crate::run::new_id;
 use crate::show;
 use crate::words::{one_line, tame_json};
@@ -33,6 +34,10 @@ pub(crate) async fn sessions(command: &SessionsCommand) -> Result<Exit, Failure>
             }
         },
         SessionsCommand::Events(which) => events(which).await,
+        SessionsCommand::Request { session, which } => {
+            let (store, id) = named(session)?;
+            request(&*store, &id, which).await
+        }
         SessionsCommand::Replay(which) => replay(which).await,
         SessionsCommand::Verify(which) => verify(which).await,
         SessionsCommand::Fork { session, at } => fork(session, *at).await,

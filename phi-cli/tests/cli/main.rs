@@ -14,6 +14,7 @@ mod a_cut_off_loop_is_resumed;
 mod a_failing_service_is_one_clear_line;
 mod a_hostile_log_is_one_clear_line;
 mod a_page_shows_a_session;
+mod a_request_is_explained;
 mod a_run_works_with_real_tools;
 mod a_running_loop_is_steered;
 mod a_session_is_checked_and_forked;
