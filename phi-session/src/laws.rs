@@ -94,6 +94,10 @@ impl Lab {
                 (_, After::Fault) => false,
             };
             assert!(is_expected, "{name}: {error}");
+            let is_damaged = matches!(error, StoreError::Corrupt { .. });
+            if is_damaged && kept > 0 && after == After::PowerLoss(Left::Hole) {
+                goes_on_in_a_fork(store, name, read.len()).await;
+            }
             return !is_absent;
         }
         if known.pending == Pending::Import && self.policy != SyncPolicy::Never {
@@ -124,6 +128,22 @@ async fn goes_on(store: &dyn Store, name: &str, mut read: Vec<Event>) -> Vec<Eve
     read.push(own);
     assert_eq!(found.events, read.len() as u64);
     read
+}
+
+/// Forks a damaged session, which takes nothing more, at its last right position, and goes on there.
+async fn goes_on_in_a_fork(store: &dyn Store, name: &str, events: usize) {
+    let (now, fork) = (DateTime::UNIX_EPOCH, format!("{name}-saved"));
+    let refused = store.open(&id(name), now).await.map(drop);
+    assert!(
+        matches!(refused, Err(StoreError::Corrupt { .. })),
+        "{name}: {refused:?}"
+    );
+    let forked = store.fork(&id(name), events as u64, &id(&fork), now).await;
+    drop(forked.unwrap_or_else(|error| panic!("{name}: {error}")));
+    let (read, end) = read_all(store, &fork).await;
+    assert!(end.is_none(), "{fork}: {end:?}");
+    assert_eq!(read.len(), events + 1, "{fork}");
+    goes_on(store, &fork, read).await;
 }
 
 /// Checks what a list shows of a session.

@@ -178,7 +178,7 @@ fn fail_attempt(
         number,
     })?;
     attempt.ended_at = Some(event.at);
-    attempt.failed = Some(failed.clone());
+    attempt.failed = Some(Box::new(failed.clone()));
     Ok(())
 }
 
@@ -334,11 +334,11 @@ fn notice(record: &mut LoopRecord, event: &Event, kind: NoticeKind) {
 
 /// Returns the open turn.
 fn turn(record: &mut LoopRecord) -> Result<&mut Turn, IllegalSequence> {
-    let open = record
-        .turns
-        .last_mut()
-        .filter(|turn| turn.ended_at.is_none());
-    open.ok_or(IllegalSequence::NoTurn)
+    let open = record.turns.last_mut();
+    match open.filter(|turn| turn.ended_at.is_none()) {
+        Some(turn) => Ok(turn),
+        None => Err(IllegalSequence::NoTurn),
+    }
 }
 
 fn call(record: &mut LoopRecord, index: u32) -> Result<&mut CallRecord, IllegalSequence> {

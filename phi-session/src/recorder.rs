@@ -139,11 +139,9 @@ impl SessionRecorder {
             Some((loop_id, None)) => self.start_loop(loop_id, event)?,
             Some((_, Some(at))) => {
                 self.newest = Some(at);
-                let record = self
-                    .session
-                    .loops
-                    .get_mut(at)
-                    .ok_or(IllegalSequence::LoopStart)?;
+                let Some(record) = self.session.loops.get_mut(at) else {
+                    return Err(IllegalSequence::LoopStart);
+                };
                 loop_fold::apply(record, event)?;
                 if record.outcome.is_some() {
                     self.ended.push(at);

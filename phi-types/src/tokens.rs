@@ -92,7 +92,12 @@ pub struct EstimatedTokens;
 
 impl TokenCounter for EstimatedTokens {
     fn text(&self, text: &str) -> u64 {
-        let others = text.bytes().filter(|byte| !byte.is_ascii()).count();
+        // Most text is ASCII alone, which is known many bytes at a time.
+        let others = if text.is_ascii() {
+            0
+        } else {
+            text.bytes().filter(|byte| !byte.is_ascii()).count()
+        };
         let tokens = (text.len() - others).div_ceil(4) + others.div_ceil(2);
         u64::try_from(tokens).unwrap_or(u64::MAX)
     }
