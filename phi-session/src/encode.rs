@@ -91,7 +91,7 @@ impl Nested<'_> {
             b",\""
         };
         self.before = b",";
-        debug_assert!(split_escaped(key.as_bytes()).is_none(), "a name of a field");
+        debug_assert!(!key.bytes().any(is_escaped), "a name of a field");
         self.buffer.extend_from_slice(quote);
         self.buffer.extend_from_slice(key.as_bytes());
         self.buffer.extend_from_slice(b"\":");
@@ -322,48 +322,43 @@ impl SerializeMap for Nested<'_> {
 /// Writes a text with its quotes.
 fn push_text(text: &str, buffer: &mut Vec<u8>) {
     buffer.push(b'"');
-    let mut rest = text.as_bytes();
-    while let Some((plain, byte, after)) = split_escaped(rest) {
-        buffer.extend_from_slice(plain);
+    let (text, mut copied) = (text.as_bytes(), 0);
+    let mut escape = |at: usize, byte: u8| {
+        buffer.extend_from_slice(text.get(copied..at).unwrap_or_default());
         push_escape(byte, buffer);
-        rest = after;
-    }
-    buffer.extend_from_slice(rest);
-    buffer.push(b'"');
-}
-
-/// Splits a text at the first byte that JSON escapes.
-fn split_escaped(text: &[u8]) -> Option<(&[u8], u8, &[u8])> {
-    let (words, _) = text.as_chunks::<8>();
-    let mut at = 0;
-    for word in words {
-        let marks = escape_marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            at += marks.trailing_zeros() as usize / 8;
-            break;
+        copied = at + 1;
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    for (start, word) in (0..).step_by(8).zip(words) {
+        let mut marks = escape_marks(u64::from_le_bytes(*word));
+        while marks != 0 {
+            let place = marks.trailing_zeros() as usize / 8;
+            escape(start + place, word.get(place).copied().unwrap_or(0));
+            marks &= marks - 1;
         }
-        at += 8;
     }
-    let rest = text.get(at..)?;
-    let first = rest.iter().position(|byte| is_escaped(*byte))?;
-    let (plain, escaped) = text.split_at_checked(at + first)?;
-    let (byte, after) = escaped.split_first()?;
-    Some((plain, *byte, after))
+    for (at, byte) in (words.len() * 8..).zip(rest) {
+        if is_escaped(*byte) {
+            escape(at, *byte);
+        }
+    }
+    buffer.extend_from_slice(text.get(copied..).unwrap_or_default());
+    buffer.push(b'"');
 }
 
 fn is_escaped(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\')
 }
 
-/// Sets the highest bit of the first of eight bytes that JSON escapes, and perhaps of some after it.
+/// Sets the highest bit of each of eight bytes that JSON escapes.
 fn escape_marks(word: u64) -> u64 {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
-    // A byte below the subtrahend borrows from its highest bit, as may the bytes after it.
-    let below = |word: u64, subtrahend: u64| word.wrapping_sub(subtrahend) & !word;
-    let quote = word ^ (ONES * u64::from(b'"'));
-    let backslash = word ^ (ONES * u64::from(b'\\'));
-    (below(word, ONES * 0x20) | below(quote, ONES) | below(backslash, ONES)) & HIGHEST
+    const LOW: u64 = ONES * 0x7f;
+    // No sum of seven bits and seven bits reaches the next byte.
+    let is_below = |word: u64, bound: u64| !(((word & LOW) + ONES * (0x80 - bound)) | word);
+    let is_quote = is_below(word ^ (ONES * u64::from(b'"')), 1);
+    let is_backslash = is_below(word ^ (ONES * u64::from(b'\\')), 1);
+    (is_below(word, 0x20) | is_quote | is_backslash) & !LOW
 }
 
 fn push_escape(byte: u8, buffer: &mut Vec<u8>) {
@@ -546,10 +541,16 @@ mod tests {
         }
 
         #[test]
-        fn eight_bytes_at_once_are_told_as_one_by_one(bytes in any::<[u8; 8]>()) {
-            let first = bytes.iter().position(|byte| is_escaped(*byte));
-            let marks = escape_marks(u64::from_le_bytes(bytes));
-            prop_assert_eq!((marks != 0).then(|| marks.trailing_zeros() as usize / 8), first);
+        fn eight_bytes_at_once_are_told_as_one_by_one(
+            mut bytes in any::<[u8; 8]>(),
+            places in any::<[u8; 3]>(),
+        ) {
+            for (place, byte) in places.into_iter().zip(*b"\"\\\x1f") {
+                bytes[usize::from(place % 8)] = byte;
+            }
+            let marked = escape_marks(u64::from_le_bytes(bytes)).to_le_bytes();
+            let expected = bytes.map(|byte| if is_escaped(byte) { 0x80 } else { 0 });
+            prop_assert_eq!(marked, expected);
         }
     }
 }

@@ -245,15 +245,24 @@ impl Redactor {
     }
 }
 
+/// How long an escape of JSON is at most.
+const ESCAPE_BYTES_MAX: usize = 6;
+
+/// Says whether what is before is no part of a word.
+fn ends_word(json: &[u8], at: usize) -> bool {
+    let last = at.checked_sub(1).and_then(|at| json.get(at));
+    last.is_none_or(|last| !is_word(*last) && *last != b'+')
+}
+
 /// Says whether a word can begin here: what is before is no part of one, or an escape of JSON.
 fn is_boundary(json: &[u8], at: usize) -> bool {
+    if ends_word(json, at) {
+        return true;
+    }
     let before = |n: usize| at.checked_sub(n).and_then(|at| json.get(at)).copied();
     let Some(last) = before(1) else {
         return true;
     };
-    if !is_word(last) && !is_base64(last) || matches!(last, b'=' | b'/') {
-        return true;
-    }
     let escape = matches!(last, b'n' | b't' | b'r' | b'b' | b'f') && before(2) == Some(b'\\');
     let unicode = before(6) == Some(b'\\')
         && before(5) == Some(b'u')
@@ -284,6 +293,10 @@ fn find_keys(json: &[u8], found: &mut Vec<(usize, usize)>) {
                 break;
             };
             at += first;
+            if at >= start + ESCAPE_BYTES_MAX && !ends_word(json, at) {
+                at += 1;
+                continue;
+            }
             let key_end = key_end(json, at);
             found.extend(key_end.map(|end| (at, end)));
             at = key_end.unwrap_or(at + 1);
@@ -293,18 +306,37 @@ fn find_keys(json: &[u8], found: &mut Vec<(usize, usize)>) {
 }
 
 /// Finds the next run of bytes of which keys are made that is as long as a key.
+///
+/// Such a run has all of one of the groups of eight bytes into which the text is divided, and few
+/// other words have that.
 fn next_run(json: &[u8], mut from: usize) -> Option<(usize, usize)> {
-    let is_of_key = &*IS_OF_KEY;
+    const { assert!(KEY_BYTES_MIN >= 2 * GROUP - 1, "a run has a whole group") };
+    let table = &*IS_OF_KEY;
+    let is_of_key = |byte: &&u8| is_in(table, **byte);
     loop {
-        let shortest = json.get(from..from.checked_add(KEY_BYTES_MIN)?)?;
-        let other = shortest.iter().rposition(|byte| !is_in(is_of_key, *byte));
-        let Some(other) = other else {
-            let run = json.get(from..)?.iter();
-            let length = run.take_while(|byte| is_in(is_of_key, **byte)).count();
-            return Some((from, from + length));
-        };
-        from += other + 1;
+        let (groups, _) = json.get(from..)?.as_chunks::<GROUP>();
+        let group = groups.iter().position(|group| may_be_of_key(*group))?;
+        let inside = from + group * GROUP;
+        let before = json.get(from..inside)?.iter().rev();
+        let start = inside - before.take_while(is_of_key).count();
+        let end = inside + json.get(inside..)?.iter().take_while(is_of_key).count();
+        if end - start >= KEY_BYTES_MIN {
+            return Some((start, end));
+        }
+        from = end.max(inside + 1);
     }
+}
+
+/// How many bytes are looked at together.
+const GROUP: usize = 8;
+
+/// Says whether eight bytes may be in a key: none is a sign before `+` in ASCII, as quotes, spaces
+/// and line ends are, or of another script.
+fn may_be_of_key(group: [u8; GROUP]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; GROUP]);
+    let bytes = u64::from_le_bytes(group);
+    let below = bytes.wrapping_sub(ONES * b'+' as u64);
+    (bytes | below) & (ONES << 7) == 0
 }
 
 fn is_in(table: &[bool; 256], byte: u8) -> bool {
@@ -398,6 +430,20 @@ mod tests {
                 assert!(!cleaned.contains(key), "{cleaned}");
                 assert!(cleaned.contains("[redacted]"), "{cleaned}");
             }
+        }
+    }
+
+    #[test]
+    fn every_byte_of_a_key_is_seen_among_eight() {
+        for byte in (0..=u8::MAX).filter(|byte| is_in(&IS_OF_KEY, *byte)) {
+            for at in 0..GROUP {
+                let mut group = *b"+zzzzzz+";
+                group[at] = byte;
+                assert!(may_be_of_key(group), "{byte}");
+            }
+        }
+        for other in [b"1234567 ", b"\"1234567", b"123\xc34567"] {
+            assert!(!may_be_of_key(*other));
         }
     }
 

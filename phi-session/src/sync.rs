@@ -26,20 +26,17 @@ pub enum SyncPolicy {
 pub(crate) struct OpenCalls(HashMap<(LoopId, u64), EffectClass>);
 
 impl OpenCalls {
-    /// Follows a batch; says whether a policy wants it on the disk.
+    /// Says whether a policy wants a batch on the disk; follows it where that matters.
     pub(crate) fn is_sync_due(&mut self, events: &[Event], policy: SyncPolicy) -> bool {
-        let mut effect = false;
-        let mut turn = false;
-        for event in events {
-            effect |= self.follow(event);
-            turn |= matches!(
-                event.kind,
-                EventKind::TurnEnded(_) | EventKind::LoopEnded(_) | EventKind::SessionEnded(_)
-            );
-        }
         match policy {
-            SyncPolicy::Effect => effect,
-            SyncPolicy::Turn => turn,
+            // Every event is followed, whatever the ones before it say.
+            SyncPolicy::Effect => events.iter().fold(false, |due, it| self.follow(it) | due),
+            SyncPolicy::Turn => events.iter().any(|event| {
+                matches!(
+                    event.kind,
+                    EventKind::TurnEnded(_) | EventKind::LoopEnded(_) | EventKind::SessionEnded(_)
+                )
+            }),
             SyncPolicy::Never => false,
         }
     }
