@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use phi_types::{
-    Approval, AssistantMessage, Content, Event, EventKind, FilterVerdict, Message, ModelPatch,
-    Recovered, SessionId, StopCause, ToolCall, ToolEnded, Usage, UserMessage,
+    Approval, AskedBy, AssistantMessage, Content, Event, EventKind, FilterVerdict, Message,
+    ModelPatch, Recovered, SessionId, StopCause, ToolCall, ToolEnded, Usage, UserMessage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +243,20 @@ fn line(kind: &EventKind) -> Line {
             let text = it.error.clone().unwrap_or(entries);
             Line::new("model", "compacted", text).bad(it.error.is_some())
         }
+        EventKind::ContextPruned(it) => {
+            let results = counted(it.results.len() as u64, "result", "results");
+            changed("pruned", &it.by, &results, it.tokens)
+        }
+        EventKind::ContextReverted(it) => {
+            let entries = counted(it.block.count, "entry", "entries");
+            let summary = excerpt(&it.summary, LINE_MAX / 2);
+            let what = format!("{entries} after {}, {}: {summary}", it.to, it.category);
+            changed("reverted", &it.by, &what, it.tokens)
+        }
+        EventKind::ContextRestored(it) => {
+            let what = format!("what {} hid", it.overlay);
+            changed("restored", &it.by, &what, it.tokens)
+        }
         EventKind::Extension(it) => Line::new(
             "other",
             extension(&it.namespace, &it.name),
@@ -250,6 +264,20 @@ fn line(kind: &EventKind) -> Line {
         ),
         kind => unknown(kind),
     }
+}
+
+/// A change of what the model reads.
+fn changed(label: &str, by: &AskedBy, what: &str, tokens: u64) -> Line {
+    let by = match by {
+        AskedBy::Call { .. } => "by the model",
+        AskedBy::Caller {} => "by the caller",
+    };
+    let tokens = counted(tokens, "token", "tokens");
+    Line::new(
+        "model",
+        label,
+        format!("{what}, {by}; the model reads {tokens}"),
+    )
 }
 
 /// A kind that this page has no line for says its name.

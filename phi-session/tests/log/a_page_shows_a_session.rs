@@ -249,6 +249,31 @@ async fn tokens_cost_and_what_the_time_went_into_are_added_up() {
 }
 
 #[tokio::test]
+async fn a_changed_context_is_told_in_words() {
+    let mut script = Script::new();
+    script.start(1, None, Continuation::Initial);
+    for kind in [
+        r#"{"type":"context_pruned","by":{"type":"call","effect":{"loop_id":"s1.default.1","seq":9}},
+            "results":[],"tokens":4000}"#,
+        r#"{"type":"context_reverted","by":{"type":"caller"},"to":"n4","category":"dead_end",
+            "summary":"That file is empty.","block":{"first":5,"count":2,"replacement":[]},
+            "tokens":1}"#,
+        r#"{"type":"context_restored","by":{"type":"caller"},
+            "overlay":{"loop_id":"s1.default.1","seq":3},"tokens":50}"#,
+    ] {
+        script.event(1, serde_json::from_str(kind).unwrap());
+    }
+    let page = page(&script.events).await;
+    for row in [
+        "<b>pruned</b> 0 results, by the model; the model reads 4,000 tokens</span>",
+        "<b>reverted</b> 2 entries after n4, dead end: That file is empty., by the caller; the model reads 1 token</span>",
+        "<b>restored</b> what s1.default.1#3 hid, by the caller; the model reads 50 tokens</span>",
+    ] {
+        assert!(page.contains(row), "{row}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_output_is_cut_with_a_note() {
     let mut script = Script::new();
     script.fact(extension_of(&"x".repeat(10 << 20)));
