@@ -7,26 +7,22 @@
 
 mod support;
 
-use phi_loop::{Input, replay};
+use std::sync::Mutex;
+
+use phi_loop::simulation::{Dice, Setting, Simulation, any_configuration};
+use phi_loop::{Input, Machine, replay};
 use phi_types::{
     Configuration, ContextChange, Event, EventKind, Prune, Revert, RevertCategory, Tag, Transcript,
 };
 use serde_json::Value;
-use support::{Bench, Dice, configuration, prompt, world_move};
+use support::Bench;
 
 #[test]
 fn every_field_of_every_event_is_covered() {
     let (mut altered, mut early) = (0, 0);
     let mut kinds = std::collections::BTreeSet::new();
-    for seed in 0..19 {
-        let events = if seed < 18 {
-            finished(seed)
-        } else {
-            reverted()
-        };
-        if events.len() > 40 {
-            continue;
-        }
+    let logs = short_logs();
+    for (number, events) in logs.iter().chain([&reverted()]).enumerate() {
         for (place, event) in events.iter().enumerate() {
             kinds.insert(support::kind_of(event));
             early += u32::from(is_early(event));
@@ -45,7 +41,7 @@ fn every_field_of_every_event_is_covered() {
                 altered += 1;
                 assert!(
                     replay(&Transcript::new(), &log).is_err(),
-                    "seed {seed}: not noticed in event {}:\n{value}\n{text}",
+                    "log {number}: not noticed in event {}:\n{value}\n{text}",
                     event.seq
                 );
             }
@@ -68,21 +64,61 @@ fn is_early(event: &Event) -> bool {
     matches!(&event.kind, EventKind::ToolStarted(started) if started.early.is_some())
 }
 
-fn finished(seed: u64) -> Vec<Event> {
-    let mut dice = Dice::new(seed);
-    let mut configuration = configuration(&mut dice);
-    if seed >= 14 {
+/// Keeps the logs of worlds in which no process ended, as long as they are short.
+#[derive(Default)]
+struct Logs(Mutex<Vec<Vec<Event>>>);
+
+impl Setting for Logs {
+    fn before(&self, _: &mut Dice) -> Transcript {
+        Transcript::new()
+    }
+
+    fn check(&self, events: &[Event], _: &Machine) -> Result<(), String> {
+        let restart = |event: &Event| matches!(event.kind, EventKind::Recovered(_));
+        if events.len() <= 40 && !events.iter().any(restart) {
+            let mut logs = self.0.lock().map_err(|error| error.to_string())?;
+            logs.push(events.to_vec());
+        }
+        Ok(())
+    }
+}
+
+/// Worlds whose calls start while the model speaks.
+#[derive(Default)]
+struct Early(Logs);
+
+impl Setting for Early {
+    fn configuration(&self, dice: &mut Dice) -> Configuration {
+        let mut configuration = any_configuration(dice);
         configuration.tools.early_start = true;
         configuration.points.clear();
+        configuration
     }
-    let mut bench = Bench::new(configuration);
-    bench.handle(prompt("Do it."));
-    let mut step = 0;
-    while bench.machine.outcome().is_none() {
-        world_move(&mut bench, &mut dice, step);
-        step += 1;
+
+    fn before(&self, dice: &mut Dice) -> Transcript {
+        self.0.before(dice)
     }
-    bench.events
+
+    fn check(&self, events: &[Event], machine: &Machine) -> Result<(), String> {
+        match events.iter().any(is_early) {
+            true => self.0.check(events, machine),
+            false => Ok(()),
+        }
+    }
+}
+
+fn short_logs() -> Vec<Vec<Event>> {
+    let (logs, early) = (Logs::default(), Early::default());
+    for reached in [
+        Simulation::new(&logs).run(0..40),
+        Simulation::new(&early).run(0..40),
+    ] {
+        assert!(reached.is_ok(), "{reached:?}");
+    }
+    let mut logs = logs.0.into_inner().unwrap();
+    logs.truncate(14);
+    logs.extend(early.0.0.into_inner().unwrap().into_iter().take(4));
+    logs
 }
 
 /// A loop whose caller takes its second turn back and changes their mind, twice.

@@ -11,6 +11,8 @@ pub enum Oracle {
     AnsweredOnce,
     /// Nothing follows the end of a loop, and events come in the order of their numbers.
     InOrder,
+    /// What is handed out, or broken off, was announced by an event before.
+    WriteAhead,
     /// The usage at the end is the sum of what every attempt and compaction reported.
     UsageAddsUp,
     /// A call that must not run twice is started at most once, whatever crashes.
@@ -46,6 +48,7 @@ impl fmt::Display for Oracle {
             Self::FoldEqualsLive => "the fold of the log equals the live machine",
             Self::AnsweredOnce => "every call is answered once",
             Self::InOrder => "events are in order and nothing follows the end",
+            Self::WriteAhead => "events come before what they announce",
             Self::UsageAddsUp => "usage adds up",
             Self::StartsAtMostOnce => "at-most-once tools start at most once",
             Self::SomethingAwaited => "not ended implies something awaited",

@@ -59,12 +59,7 @@ impl Scenario {
         let mut dice = Dice::new(seed);
         let configuration = setting.configuration(&mut dice.split());
         let surface = setting.surface(&mut dice.split());
-        let before = match dice.roll(8) {
-            5 => Transcript::from_history(earlier()),
-            6 => Transcript::from_history(earlier().prefix(1)),
-            7 => Transcript::from_history(earlier().prefix(4)),
-            _ => Transcript::new(),
-        };
+        let before = setting.before(&mut dice.split());
         let mut wishes = dice.split();
         let changes = (0..wishes.roll(3)).filter_map(|_| setting.context(&before, &mut wishes));
         let changes = changes.collect();
@@ -122,6 +117,16 @@ impl Move {
     #[must_use]
     pub fn name(&self) -> &'static str {
         moves::name(self.row)
+    }
+}
+
+/// Makes the conversation that a loop continues: mostly none.
+pub(super) fn any_before(dice: &mut Dice) -> Transcript {
+    match dice.roll(8) {
+        5 => Transcript::from_history(earlier()),
+        6 => Transcript::from_history(earlier().prefix(1)),
+        7 => Transcript::from_history(earlier().prefix(4)),
+        _ => Transcript::new(),
     }
 }
 

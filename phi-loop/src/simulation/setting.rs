@@ -9,6 +9,7 @@ use phi_types::{
 };
 
 use super::dice::Dice;
+use super::scenario::any_before;
 use crate::decision::{Subject, Verdict};
 use crate::io::{Input, RunTool, ToolReport};
 use crate::machine::Machine;
@@ -26,6 +27,11 @@ pub trait Setting: Sync {
     /// Returns what the model is shown: tools with their effect classes, at least one model.
     fn surface(&self, _dice: &mut Dice) -> Surface {
         any_surface()
+    }
+
+    /// Returns the conversation that the loop continues.
+    fn before(&self, dice: &mut Dice) -> Transcript {
+        any_before(dice)
     }
 
     /// Returns the arguments with which the model calls a tool, as the text that it streams.
@@ -83,6 +89,10 @@ impl<S: Setting> Setting for &S {
 
     fn surface(&self, dice: &mut Dice) -> Surface {
         (**self).surface(dice)
+    }
+
+    fn before(&self, dice: &mut Dice) -> Transcript {
+        (**self).before(dice)
     }
 
     fn arguments(&self, tool: &str, dice: &mut Dice) -> String {

@@ -1,7 +1,7 @@
 //! A machine in its world: what goes in, what comes out, and a second machine that was restored.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use phi_types::{EffectId, Event};
+use phi_types::{EffectId, Event, EventKind};
 
 use super::dice::Dice;
 use super::effects::Speech;
@@ -161,15 +161,29 @@ impl<'a> World<'a> {
                         return self.restart();
                     }
                 }
-                Output::Live(_) => {}
+                Output::Live(live) => self.announced(&live.effect, is_announcement)?,
                 Output::Effect(effect) => {
+                    if let Some(id) = effect.id() {
+                        self.announced(id, |kind| announces(kind, &effect))?;
+                    }
                     self.watch.handed_out(&effect)?;
                     self.process.effects.push(effect);
                 }
-                Output::Abort(effect) => self.abort(&effect)?,
+                Output::Abort(effect) => {
+                    self.announced(&effect, is_announcement)?;
+                    self.abort(&effect)?;
+                }
             }
         }
         self.settled()
+    }
+
+    /// Write ahead: the event that gave an effect its name is in the log, and announces it.
+    fn announced(&self, id: &EffectId, fits: impl Fn(&EventKind) -> bool) -> Result<(), Broken> {
+        let mut events = self.events.iter();
+        let event = events.find(|event| event.seq == id.seq);
+        let fits = event.is_some_and(|event| fits(&event.kind));
+        Oracle::WriteAhead.holds(fits, || format!("{id} after {event:?}"))
     }
 
     /// Writes a batch and checks a restore at each event; says whether the process ended in it.
@@ -285,6 +299,28 @@ fn is_same(live: Option<&Output>, restored: Option<&Output>) -> bool {
         }
         _ => live == restored,
     }
+}
+
+/// Says whether an event announces an effect.
+fn announces(kind: &EventKind, effect: &Effect) -> bool {
+    match effect {
+        Effect::CallModel(_) => matches!(kind, EventKind::ModelStarted(_)),
+        Effect::RunTool(_) => matches!(kind, EventKind::ToolStarted(_)),
+        Effect::Compact(_) => matches!(kind, EventKind::CompactionStarted(_)),
+        Effect::AskApproval(_) => matches!(kind, EventKind::ApprovalRequested(_)),
+        Effect::Decide(..) => true,
+    }
+}
+
+/// Says whether an event announces any effect.
+fn is_announcement(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::ModelStarted(_)
+            | EventKind::ToolStarted(_)
+            | EventKind::CompactionStarted(_)
+            | EventKind::ApprovalRequested(_)
+    )
 }
 
 /// Says whether an effect asks the hooks.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
+use phi_loop::simulation::Dice;
 use phi_loop::{Budget, Driver, Ledger, Run, Spending, Start, Update, replay};
 use phi_testkit::{MemoryJournal, Reply, ScriptedProvider, ScriptedTool};
 use phi_types::{
@@ -14,7 +15,6 @@ use phi_types::{
 use crate::facts::{
     all, calling, done, driver, endings, events, finished, provider, until_it_waits,
 };
-use crate::support::Dice;
 
 fn usage(tokens: u64) -> Usage {
     Usage {

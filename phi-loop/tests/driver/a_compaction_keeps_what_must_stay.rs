@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt};
+use phi_loop::simulation::Dice;
 use phi_loop::{
     Breaker, Compact, Compacted, CompactionFailed, Compactor, Counting, DropMiddle, InOrder, Keep,
     Scope, Summarise, TruncateResults,
@@ -19,7 +20,7 @@ use phi_types::{
 };
 use proptest::prelude::*;
 
-use crate::support::{Dice, session, surface, user};
+use crate::support::{session, surface, user};
 
 fn answer(parts: Vec<AssistantPart>) -> Entry {
     Entry::Assistant(Arc::new(AssistantMessage {

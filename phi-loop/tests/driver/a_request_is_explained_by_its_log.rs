@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
+use phi_loop::simulation::Dice;
 use phi_loop::{
     BlockKind, BlockOrigin, Compactor, Driver, DropMiddle, EventId, Finished, HookContext,
     HookError, Hooks, ModelDecision, NoRequest, RequestRecord, Start, TruncateResults, Update,
@@ -18,7 +19,7 @@ use phi_types::{
 };
 use proptest::prelude::*;
 
-use crate::support::{Dice, queue_id, session};
+use crate::support::{queue_id, session};
 
 /// Patches some calls.
 struct Patches(Mutex<Dice>);

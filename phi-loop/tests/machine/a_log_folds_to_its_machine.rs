@@ -1,47 +1,54 @@
 //! Restore: the log of a loop folds to the machine that wrote it, at every step and from every cut.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use phi_loop::simulation::{Anything, Dice, Setting, Simulation};
 use phi_loop::{IllegalSequence, Machine};
-use phi_types::{Configuration, LoopId, Outcome, Transcript};
+use phi_types::{Configuration, Event, LoopId, Outcome, Transcript};
 
-use crate::support::{Bench, Dice, configuration, prompt, world_move};
+use crate::support::{Bench, prompt};
 
-fn world(seed: u64, mut at_each_step: impl FnMut(&Bench)) -> Bench {
-    let mut dice = Dice::new(seed);
-    let mut bench = Bench::new(configuration(&mut dice));
-    bench.handle(prompt("Do it."));
-    at_each_step(&bench);
-    for step in 0..400 {
-        if bench.machine.outcome().is_some() {
-            break;
-        }
-        world_move(&mut bench, &mut dice, step);
-        at_each_step(&bench);
+/// Worlds whose logs are folded by hand, from every cut.
+#[derive(Default)]
+struct Cut(AtomicUsize);
+
+impl Setting for Cut {
+    fn before(&self, _: &mut Dice) -> Transcript {
+        Transcript::new()
     }
-    bench
+
+    fn check(&self, events: &[Event], machine: &Machine) -> Result<(), String> {
+        for cut in 1..=events.len() {
+            let restored = Machine::restore(&Transcript::new(), &events[..cut]);
+            let restored = restored.map_err(|error| format!("cut {cut}: {error}"))?;
+            if cut == events.len() && restored != *machine {
+                return Err("the log folds to another machine".to_owned());
+            }
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 #[test]
 fn the_fold_equals_the_live_machine_at_every_step() {
-    let mut steps = 0;
-    for seed in 1_000..1_040 {
-        world(seed, |bench| {
-            let restored = Machine::restore(&Transcript::new(), &bench.events).unwrap();
-            assert_eq!(restored, bench.machine, "seed {seed}: {:?}", bench.kinds());
-            steps += 1;
-        });
-    }
-    assert!(steps > 300, "{steps}");
+    let tally = Simulation::new(Anything).run(1_000..1_040);
+    let tally = tally.unwrap_or_else(|violation| panic!("{violation}"));
+    // The simulation holds the fold against the live machine wherever that waits, and restores at
+    // every event.
+    assert!(
+        tally.restores == tally.events && tally.events > 300,
+        "{tally:?}"
+    );
 }
 
 #[test]
 fn every_prefix_of_a_log_is_a_log() {
-    for seed in 2_000..2_010 {
-        let bench = world(seed, |_| {});
-        for cut in 1..=bench.events.len() {
-            let restored = Machine::restore(&Transcript::new(), &bench.events[..cut]);
-            assert!(restored.is_ok(), "seed {seed}, cut {cut}");
-        }
-    }
+    let cut = Cut::default();
+    let tally = Simulation::new(&cut).run(2_000..2_020);
+    let tally = tally.unwrap_or_else(|violation| panic!("{violation}"));
+    let cuts = u64::try_from(cut.0.load(Ordering::Relaxed)).unwrap();
+    assert!(cuts > 200 && cuts <= tally.events, "{cuts} of {tally:?}");
 }
 
 #[test]
@@ -50,7 +57,7 @@ fn what_is_not_the_log_of_one_loop_is_refused_with_the_place() {
     bench.say("Done.");
     let log = bench.events;
     let before = Transcript::new();
-    let restore = |log: &[phi_types::Event]| Machine::restore(&before, log).err();
+    let restore = |log: &[Event]| Machine::restore(&before, log).err();
     assert_eq!(restore(&log), None);
     assert_eq!(restore(&[]), Some(IllegalSequence::NotStarted));
     assert!(restore(&log[1..]).is_some());

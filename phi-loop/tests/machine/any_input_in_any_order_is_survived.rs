@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use phi_loop::simulation::{Dice, any_configuration};
 use phi_loop::{DecisionId, Effect, Input, Machine, ToolReport, Verdict};
 use phi_testkit::check_transcript;
 use phi_types::{
@@ -13,7 +14,7 @@ use phi_types::{
 use proptest::prelude::{ProptestConfig, any, prop, proptest};
 
 use crate::facts::{block, words};
-use crate::support::{Bench, Dice, configuration, prompt, queue_id, user};
+use crate::support::{Bench, prompt, queue_id, user};
 
 /// One thing that comes in: which, about what, and two free choices.
 type Move = (u8, u8, u8, u8);
@@ -218,7 +219,7 @@ fn input(machine: &Machine, (kind, at, a, b): Move) -> Input {
 
 /// Plays the moves and checks after each; says how many were taken and how many refused.
 fn play(seed: u64, moves: &[Move]) -> (usize, usize) {
-    let mut bench = Bench::new(configuration(&mut Dice::new(seed)));
+    let mut bench = Bench::new(any_configuration(&mut Dice::new(seed)));
     let (mut taken, mut refused) = (0, 0);
     for it in moves {
         bench.pass(i64::from(it.3) * 3);

@@ -1,9 +1,10 @@
 //! Write ahead: a step hands out its events first, as one batch, and then what they announce.
 
+use phi_loop::simulation::{Anything, Simulation};
 use phi_loop::{Effect, Output};
 use phi_types::{EffectId, Event, EventKind};
 
-use crate::support::{Bench, Dice, configuration, prompt, world_move};
+use crate::support::{Bench, prompt};
 
 /// The event that announces the effect, if it is one of these.
 fn announced<'a>(events: &'a [Event], id: &EffectId) -> Option<&'a EventKind> {
@@ -44,18 +45,9 @@ fn in_order(outputs: &[Output]) {
 
 #[test]
 fn every_effect_follows_its_announcement() {
-    for seed in 3_000..3_030 {
-        let mut dice = Dice::new(seed);
-        let mut bench = Bench::new(configuration(&mut dice));
-        bench.handle(prompt("Do it."));
-        for step in 0..400 {
-            if bench.machine.outcome().is_some() {
-                break;
-            }
-            world_move(&mut bench, &mut dice, step);
-        }
-        in_order(&bench.outputs);
-    }
+    let tally = Simulation::new(Anything).run(3_000..3_030);
+    let tally = tally.unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!(tally.worlds, 30, "{tally:?}");
 }
 
 #[test]
