@@ -31,7 +31,7 @@ pub enum SessionError {
         /// The session.
         session: SessionId,
     },
-    /// The loop did not take the prompt.
+    /// The loop did not take the prompt, or the change of the context does not fit.
     #[error("start the loop: {0}")]
     Rejected(#[from] Rejected),
     /// The log of a loop is not one that a loop wrote.
