@@ -14,6 +14,7 @@ use phi_types::{
     Queued, ToolProgress, Transcript, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop;
 
 use crate::decision::Verdict;
 use crate::driver::books::Books;
@@ -214,6 +215,12 @@ impl Run {
     }
 
     fn poll_next_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
+        // A task that has used up its turn would only look everything over, and find timers and
+        // channels silent.
+        if !coop::has_budget_remaining() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         loop {
             // Nothing moves between a step's events and their place in the journal.
             if let Some(appending) = &mut self.outgoing.appending {
@@ -376,6 +383,16 @@ impl Run {
             return Poll::Ready(self.take_from_model(input));
         }
         self.pace.deltas_in_a_row = 0;
+        // A model and tools that never pause must not keep the thread from other tasks.
+        let proceed = ready!(coop::poll_proceed(cx));
+        let polled = self.poll_everything(cx);
+        if polled.is_ready() {
+            proceed.made_progress();
+        }
+        polled
+    }
+
+    fn poll_everything(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
         if self.inbox.cancel.poll_take(cx) {
             self.quietly(Input::Cancel);
             return Poll::Ready(None);
