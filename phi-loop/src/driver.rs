@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod several;
 mod spending;
+mod update;
 mod work;
 
 pub use compaction::{
@@ -27,4 +28,5 @@ pub use hooks::{
 };
 pub use ledger::{Budget, Ledger, Place, Reservation, Spending};
 pub use parts::Driver;
-pub use run::{Finished, HookFailed, Run, Update};
+pub use run::{Finished, Run};
+pub use update::{HookFailed, Update};

@@ -23,7 +23,7 @@ use crate::driver::counter::counted_subject;
 use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::parts::Driver;
 use crate::driver::progress::Progress;
-use crate::driver::run::HookFailed;
+use crate::driver::update::HookFailed;
 use crate::driver::work::{self, decide, panic_text, run_tool};
 use crate::io::{CallModel, Compact, Input, RunTool, ToolReport};
 

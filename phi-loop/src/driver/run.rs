@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use phi_types::{
-    AnswerScope, Approval, EffectId, Event, JournalError, Live, LoopError, LoopId, Outcome, Point,
+    AnswerScope, Approval, EffectId, Event, JournalError, LoopError, LoopId, Outcome, Point,
     Queued, ToolProgress, Transcript, Usage,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -22,29 +22,10 @@ use crate::driver::handle::{COMMANDS_MAX, CancelFlag, Command, Handle};
 use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::in_flight::{InFlight, News};
 use crate::driver::parts::{Clock, Driver};
+use crate::driver::update::{HookFailed, Update, Updates};
 use crate::driver::work::{Observation, observe};
 use crate::io::{Effect, Input, Output, Rejected};
 use crate::machine::Machine;
-
-/// What a run hands out. Events are committed: they were appended to the journal before.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Update {
-    /// A committed event.
-    Event(Event),
-    /// A live increment, as it came.
-    Live(Live),
-    /// An observer failed; the loop goes on.
-    HookFailed(HookFailed),
-}
-
-/// Says how an observer failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HookFailed {
-    /// The point.
-    pub point: Point,
-    /// What went wrong.
-    pub reason: String,
-}
 
 /// What a loop came to.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,7 +79,7 @@ struct Pace {
 #[derive(Default)]
 struct Outgoing {
     appending: Option<BoxFuture<'static, Appended>>,
-    ready: VecDeque<Update>,
+    updates: Updates,
     observations: VecDeque<Observation>,
     observing: Option<BoxFuture<'static, Option<(Point, String)>>>,
     /// Answers that wait until what they are about is in the journal.
@@ -229,7 +210,7 @@ impl Run {
                 self.committed(events, written);
             }
             if self.failed.is_some() {
-                return Poll::Ready(self.outgoing.ready.pop_front());
+                return Poll::Ready(self.outgoing.updates.take());
             }
             // Effects start, and stop, before anybody is told.
             while self.outgoing.appending.is_none()
@@ -237,7 +218,7 @@ impl Run {
             {
                 self.act(output, cx);
             }
-            if let Some(update) = self.outgoing.ready.pop_front() {
+            if let Some(update) = self.outgoing.updates.take() {
                 return Poll::Ready(Some(update));
             }
             if self.outgoing.appending.is_some() {
@@ -253,7 +234,7 @@ impl Run {
                 self.quietly(Input::Cancel);
                 continue;
             }
-            if !self.outgoing.ready.is_empty() {
+            if !self.outgoing.updates.is_empty() {
                 continue;
             }
             self.answer_all();
@@ -288,7 +269,7 @@ impl Run {
                     let observation = Observation::of_live(&live);
                     self.outgoing.observations.extend(observation);
                 }
-                self.outgoing.ready.push_back(Update::Live(live));
+                self.outgoing.updates.live(live);
             }
             Output::Abort(effect) => self.in_flight.abort(&effect, cx),
             // A tool may have blocked the thread for long: nothing starts after a cancel.
@@ -307,17 +288,17 @@ impl Run {
             self.failed = Some(error);
             return;
         }
-        self.outgoing.ready.reserve(events.len());
-        for event in events {
-            if let Some(books) = &mut self.books {
-                books.follow(&event, self.machine.transcript());
+        if let Some(books) = &mut self.books {
+            for event in &events {
+                books.follow(event, self.machine.transcript());
             }
-            if !self.points.is_empty() {
-                let observation = Observation::of(&event.kind, &self.points);
-                self.outgoing.observations.extend(observation);
-            }
-            self.outgoing.ready.push_back(Update::Event(event));
         }
+        if !self.points.is_empty() {
+            let kinds = events.iter().map(|event| &event.kind);
+            let observations = kinds.filter_map(|kind| Observation::of(kind, &self.points));
+            self.outgoing.observations.extend(observations);
+        }
+        self.outgoing.updates.events(events);
     }
 
     fn poll_observers(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -325,8 +306,10 @@ impl Run {
             if let Some(observing) = &mut self.outgoing.observing {
                 let failed = ready!(observing.as_mut().poll(cx));
                 self.outgoing.observing = None;
-                let update = |(point, reason)| Update::HookFailed(HookFailed { point, reason });
-                self.outgoing.ready.extend(failed.map(update));
+                if let Some((point, reason)) = failed {
+                    let failed = HookFailed { point, reason };
+                    self.outgoing.updates.hook_failed(failed);
+                }
             }
             let Some(observation) = self.outgoing.observations.pop_front() else {
                 return Poll::Ready(());
@@ -411,9 +394,7 @@ impl Run {
                 News::Input(input) => self.quietly(input),
                 News::Progress(id, progress) => self.progressed(id, progress),
                 News::Hidden => {}
-                News::HookFailed(failed) => {
-                    self.outgoing.ready.push_back(Update::HookFailed(failed));
-                }
+                News::HookFailed(failed) => self.outgoing.updates.hook_failed(failed),
             }
             return Poll::Ready(None);
         }

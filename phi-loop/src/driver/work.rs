@@ -23,7 +23,7 @@ use crate::driver::hooks::{
 };
 use crate::driver::in_flight::News;
 use crate::driver::progress::Progress;
-use crate::driver::run::HookFailed;
+use crate::driver::update::HookFailed;
 use crate::io::{Compact, Compacted, Input, RunTool, ToolReport};
 
 /// Runs one call: arguments that the tool refuses end as invalid, a panic ends as failed.

@@ -82,39 +82,44 @@ impl Machine {
         next: Option<NextView>,
     ) {
         self.before_apply(&kind);
-        let kind = self.with_sub_agent(kind);
-        let event = Event {
+        // Where it is written it stays: an event is large enough that moving it is most of its cost.
+        self.pending.events.push(Event {
             session: self.state.session.clone(),
             loop_id: Some(self.state.loop_id.clone()),
             seq: self.state.trace.seq + 1,
             at: now,
             kind,
+        });
+        self.name_sub_agent();
+        let Some(event) = self.pending.events.last() else {
+            return;
         };
-        if let Err(error) = self.state.apply_with(&event, next) {
+        let started = Started::by(event);
+        if let Err(error) = self.state.apply_with(event, next) {
             // The state decides what is written, so this is a defect of the machine itself.
             debug_assert!(
                 false,
                 "the machine wrote an event that it cannot fold: {error}"
             );
+            self.pending.events.pop();
             self.state.phase = Phase::Ended(Outcome::Aborted {
                 reason: error.to_string(),
             });
             return;
         }
-        self.after_apply(&event);
-        self.pending.events.push(event);
+        self.after_apply(started);
     }
 
     /// Names the sub-agent of a call in the call's end, whoever ended it.
-    fn with_sub_agent(&mut self, mut kind: EventKind) -> EventKind {
+    fn name_sub_agent(&mut self) {
         if !self.spawned.is_empty()
-            && let EventKind::ToolEnded(ended) = &mut kind
+            && let Some(event) = self.pending.events.last_mut()
+            && let EventKind::ToolEnded(ended) = &mut event.kind
             && let Some(spawned) = ended.started.and_then(|seq| self.spawned.remove(&seq))
         {
             ended.child = Some(spawned.session);
             ended.spent = spawned.spent;
         }
-        kind
     }
 
     fn before_apply(&mut self, kind: &EventKind) {
@@ -130,8 +135,7 @@ impl Machine {
             }
             EventKind::ToolEnded(ended) => {
                 self.deciding.tools.retain(|index| *index != ended.index);
-                let slot = self.state.calls().and_then(|calls| calls.get(ended.index));
-                let seq = match slot {
+                let seq = match self.slot(ended.index) {
                     // A report from outside ends the effect by itself.
                     Some(Slot::Running(running)) if !is_report(ended.ending) => {
                         Some(running.seq).filter(|seq| self.held.remove(seq).is_none())
@@ -187,41 +191,30 @@ impl Machine {
         }
     }
 
-    fn after_apply(&mut self, event: &Event) {
-        let seq = event.seq;
-        match &event.kind {
-            EventKind::ModelStarted(_) => {
+    fn after_apply(&mut self, started: Started) {
+        let effect = match started {
+            Started::Nothing => return,
+            Started::Model => {
                 self.attempt = Attempt::default();
                 self.forget_step();
-                let call = self.call_model();
-                self.pending.effects.extend(call);
+                self.call_model()
             }
-            EventKind::CompactionStarted(_) => {
+            Started::Compaction { seq } => {
                 self.forget_step();
-                self.pending
-                    .effects
-                    .push(Effect::Compact(self.compact(seq)));
+                Some(Effect::Compact(self.compact(seq)))
             }
-            EventKind::ToolStarted(started) if started.early.is_some() => {
-                let effect = self.early_effects().last();
-                self.pending.effects.extend(effect);
-            }
-            EventKind::ToolStarted(started) => {
-                let calls = self.state.calls();
-                let slot = calls.and_then(|calls| calls.get(started.index));
-                if let Some(Slot::Running(running)) = slot {
-                    self.pending.effects.extend(self.run_tool(running));
-                }
-            }
-            EventKind::ApprovalRequested(asked) => {
-                let calls = self.state.calls();
-                let slot = calls.and_then(|calls| calls.get(asked.index));
-                self.pending
-                    .effects
-                    .extend(slot.and_then(|slot| self.ask(slot)));
-            }
-            _ => {}
-        }
+            Started::EarlyTool => self.early_effects().last(),
+            Started::Tool { index } => match self.slot(index) {
+                Some(Slot::Running(running)) => self.run_tool(running),
+                _ => None,
+            },
+            Started::Question { index } => self.slot(index).and_then(|slot| self.ask(slot)),
+        };
+        self.pending.effects.extend(effect);
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot> {
+        self.state.calls()?.get(index)
     }
 
     /// Builds the call of the attempt in flight.
@@ -295,6 +288,32 @@ impl Machine {
         EffectId {
             loop_id: self.state.loop_id.clone(),
             seq,
+        }
+    }
+}
+
+/// What an event starts, to be handed out once the event is folded in.
+#[derive(Debug, Clone, Copy)]
+enum Started {
+    Nothing,
+    Model,
+    Compaction { seq: u64 },
+    EarlyTool,
+    Tool { index: u32 },
+    Question { index: u32 },
+}
+
+impl Started {
+    fn by(event: &Event) -> Self {
+        match &event.kind {
+            EventKind::ModelStarted(_) => Self::Model,
+            EventKind::CompactionStarted(_) => Self::Compaction { seq: event.seq },
+            EventKind::ToolStarted(started) if started.early.is_some() => Self::EarlyTool,
+            EventKind::ToolStarted(started) => Self::Tool {
+                index: started.index,
+            },
+            EventKind::ApprovalRequested(asked) => Self::Question { index: asked.index },
+            _ => Self::Nothing,
         }
     }
 }
