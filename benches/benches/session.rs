@@ -109,7 +109,7 @@ fn turn(index: u32, seq: u64) -> [EventKind; TURN] {
             ending: ToolEnding::Finished,
             result: Arc::new(ToolResult::text("fn main() {\n    run();\n}\n".repeat(8))),
             child: None,
-            spent: phi_types::Spent::default(),
+            spent: None,
         }),
         EventKind::TurnEnded(TurnEnded {
             index,

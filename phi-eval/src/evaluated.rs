@@ -1,5 +1,7 @@
 //! What an evaluation came to: every branch, and the choice.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use phi_loop::Finished;
 use phi_types::{BranchScore, BranchSelected, Event, EventKind, SessionId, Usage};
@@ -125,7 +127,7 @@ impl Evaluated {
             loop_id: None,
             seq,
             at,
-            kind: EventKind::BranchSelected(selected),
+            kind: EventKind::BranchSelected(Arc::new(selected)),
         }
     }
 }

@@ -26,9 +26,9 @@ impl State {
             EventKind::ToolEnded(ended) => {
                 let history = self.transcript.history().digest();
                 let ending = digest_of(0, &(ended.ending, &ended.child));
-                let ending = match ended.spent.is_empty() {
-                    true => ending,
-                    false => digest_of(ending, &ended.spent),
+                let ending = match &ended.spent {
+                    None => ending,
+                    Some(spent) => digest_of(ending, spent),
                 };
                 mix(history, mix(ending, u64::from(ended.index)))
             }

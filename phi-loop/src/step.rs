@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use phi_types::{
     Arguments, CacheBroken, EventKind, LimitKind, LimitScope, LimitWarning, LoopEnded, LoopError,
-    LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, Spent,
-    StopCause, StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded,
-    TurnTrigger, Usage, UserMessage, digest_of,
+    LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, StopCause,
+    StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger,
+    Usage, UserMessage, digest_of,
 };
 
 use crate::calls::Slot;
@@ -302,7 +302,7 @@ impl State {
             ending,
             result: Arc::new(ToolResult::error(text)),
             child: None,
-            spent: Spent::default(),
+            spent: None,
         }))
     }
 
@@ -372,11 +372,11 @@ impl State {
         let usage = self.transcript.usage();
         // A hook may have decided the outcome, which makes it an input too.
         let inputs_digest = digest_of(self.trace.inputs_digest, &outcome);
-        EventKind::LoopEnded(LoopEnded {
+        EventKind::LoopEnded(Arc::new(LoopEnded {
             outcome,
             usage,
             inputs_digest,
-        })
+        }))
     }
 }
 

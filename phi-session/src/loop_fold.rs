@@ -123,7 +123,7 @@ fn spent(record: &LoopRecord, event: &Event) -> f64 {
             Message::Assistant(message) => &message.usage,
             Message::User(_) | Message::Extension(_) => return 0.0,
         },
-        EventKind::ToolEnded(ended) => return ended.spent.cost_usd.unwrap_or(0.0),
+        EventKind::ToolEnded(ended) => return ended.spent().cost_usd.unwrap_or(0.0),
         _ => return 0.0,
     };
     let attempt = record.turns.last().and_then(|turn| turn.attempts.last());
@@ -282,7 +282,7 @@ fn end_call(
         ending: ended.ending,
         result: Arc::clone(&ended.result),
         child: ended.child.clone(),
-        spent: ended.spent,
+        spent: ended.spent(),
         at: event.at,
     });
     if ended.ending == ToolEnding::Discarded {

@@ -330,7 +330,7 @@ pub struct Compaction {
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// How it ended, and when; `None` while it runs.
-    pub ended: Option<(CompactionEnded, DateTime<Utc>)>,
+    pub ended: Option<(Arc<CompactionEnded>, DateTime<Utc>)>,
 }
 
 /// Something that a loop was warned of or told.
@@ -360,7 +360,7 @@ pub enum NoticeKind {
     /// Tool results left its view.
     Pruned(ContextPruned),
     /// What followed an entry left its view.
-    Reverted(ContextReverted),
+    Reverted(Arc<ContextReverted>),
     /// An overlay was taken off its view.
     Restored(ContextRestored),
 }

@@ -257,13 +257,14 @@ impl SessionRecorder {
             EventKind::BranchesStarted(started) => {
                 self.group(&started.loops).started_at = Some(event.at);
             }
-            EventKind::BranchSelected(BranchSelected {
-                loops,
-                winner,
-                strategy,
-                scores,
-                usage,
-            }) => {
+            EventKind::BranchSelected(selected) => {
+                let BranchSelected {
+                    loops,
+                    winner,
+                    strategy,
+                    scores,
+                    usage,
+                } = &**selected;
                 let group = self.group(loops);
                 group.selected_at = Some(event.at);
                 group.winner.clone_from(winner);

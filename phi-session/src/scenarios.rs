@@ -107,7 +107,7 @@ pub(crate) fn turn(class: EffectClass, seq: u64) -> [EventKind; 5] {
             ending: ToolEnding::Finished,
             result: Arc::new(ToolResult::text("done")),
             child: None,
-            spent: phi_types::Spent::default(),
+            spent: None,
         }),
         EventKind::TurnEnded(TurnEnded {
             index: 1,

@@ -73,7 +73,7 @@ impl SummaryFold {
             EventKind::TurnStarted(_) => self.turns += 1,
             EventKind::ModelFailed(failed) => self.usage.add(&failed.facts.usage),
             EventKind::CompactionEnded(ended) => self.usage.add(&ended.usage),
-            EventKind::ToolEnded(ended) => self.usage.add(&ended.spent.usage),
+            EventKind::ToolEnded(ended) => self.usage.add(&ended.spent().usage),
             EventKind::Message(added) => {
                 if let Message::Assistant(message) = &added.message {
                     self.usage.add(&message.usage);

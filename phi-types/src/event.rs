@@ -56,11 +56,11 @@ pub enum EventKind {
     /// Several configurations run from one history.
     BranchesStarted(BranchesStarted),
     /// One of the branches was chosen.
-    BranchSelected(BranchSelected),
+    BranchSelected(Arc<BranchSelected>),
     /// A loop began.
     LoopStarted(Arc<LoopStarted>),
     /// A loop ended; nothing of that loop follows.
-    LoopEnded(LoopEnded),
+    LoopEnded(Arc<LoopEnded>),
     /// Somebody asked the loop to end.
     StopRequested(StopRequested),
     /// What the model is shown changed.
@@ -80,7 +80,7 @@ pub enum EventKind {
     /// A model is called.
     ModelStarted(ModelStarted),
     /// An attempt to call a model failed.
-    ModelFailed(ModelFailed),
+    ModelFailed(Arc<ModelFailed>),
     /// A message joined the conversation.
     Message(MessageAdded),
     /// A message arrived and waits for its place.
@@ -98,11 +98,11 @@ pub enum EventKind {
     /// The view is made smaller.
     CompactionStarted(CompactionStarted),
     /// It was, or could not be.
-    CompactionEnded(CompactionEnded),
+    CompactionEnded(Arc<CompactionEnded>),
     /// Tool results left the view.
     ContextPruned(ContextPruned),
     /// The entries after one of them left the view.
-    ContextReverted(ContextReverted),
+    ContextReverted(Arc<ContextReverted>),
     /// An overlay was taken off the view.
     ContextRestored(ContextRestored),
     /// A fact of an upper layer.
@@ -188,6 +188,6 @@ mod tests {
 
     #[test]
     fn an_event_stays_small_enough_to_move() {
-        assert!(size_of::<Event>() <= 320, "{}", size_of::<Event>());
+        assert!(size_of::<Event>() <= 152, "{}", size_of::<Event>());
     }
 }

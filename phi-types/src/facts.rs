@@ -374,8 +374,16 @@ pub struct ToolEnded {
     pub child: Option<SessionId>,
     /// What that sub-agent spent, as far as it was known when the call ended. It counts for the usage
     /// and the cost of this loop.
-    #[serde(default, skip_serializing_if = "Spent::is_empty")]
-    pub spent: Spent,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spent: Option<Arc<Spent>>,
+}
+
+impl ToolEnded {
+    /// Returns what a sub-agent spent for the call: nothing if none did the work.
+    #[must_use]
+    pub fn spent(&self) -> Spent {
+        self.spent.as_deref().copied().unwrap_or_default()
+    }
 }
 
 /// The view is made smaller.

@@ -440,7 +440,7 @@ impl Transcript {
             Some(open) if open.result.is_none() => open.result = Some(Arc::clone(&ended.result)),
             Some(_) | None => return Err(IllegalEvent::NoSuchCall(ended.index)),
         }
-        self.add_usage(&ended.spent.usage);
+        self.add_usage(&ended.spent().usage);
         self.unanswered -= 1;
         if self.unanswered == 0 {
             let results = self.open.drain(..).filter_map(|open| {

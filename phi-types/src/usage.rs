@@ -1,5 +1,7 @@
 //! Tokens that a provider reported, and what they cost.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 /// Tokens of one attempt, one turn, one loop or one session.
@@ -117,6 +119,12 @@ impl Spent {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns it as an event holds it: `None` if nothing was reported.
+    #[must_use]
+    pub fn reported(self) -> Option<Arc<Self>> {
+        (!self.is_empty()).then(|| Arc::new(self))
     }
 }
 

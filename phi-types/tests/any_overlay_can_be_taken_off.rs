@@ -338,7 +338,7 @@ impl Both {
                 ending: ToolEnding::Finished,
                 result: Arc::new(ToolResult::text(format!("{index} of {}", self.seq))),
                 child: None,
-                spent: phi_types::Spent::default(),
+                spent: None,
             };
             self.apply(EventKind::ToolEnded(ended)).unwrap();
         }
@@ -397,7 +397,7 @@ impl Both {
             count: count as u64,
             replacement: (0..puts).map(|at| stand_in(overlay, at)).collect(),
         });
-        self.apply(EventKind::CompactionEnded(CompactionEnded {
+        self.apply(EventKind::CompactionEnded(Arc::new(CompactionEnded {
             block,
             pruned,
             error: None,
@@ -405,7 +405,7 @@ impl Both {
             tokens: None,
             counted: None,
             usage: Usage::default(),
-        }))
+        })))
         .unwrap();
         self.names.push(name(self.seq));
         self.naive.happened.push(Happened::Laid {

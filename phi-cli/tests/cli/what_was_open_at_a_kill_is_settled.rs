@@ -177,7 +177,7 @@ fn an_answer_that_was_cut_off_after_it_was_shown_is_asked_for_again() {
     let failed: Vec<&ModelFailed> = events
         .iter()
         .filter_map(|event| match &event.kind {
-            EventKind::ModelFailed(failed) => Some(failed),
+            EventKind::ModelFailed(failed) => Some(&**failed),
             _ => None,
         })
         .collect();

@@ -31,13 +31,13 @@ async fn both_events_are_facts_of_the_session() {
     });
     assert_eq!(evaluation.event(2, at), event(2, started));
     let evaluated = soon(evaluation.run(&First)).await;
-    let selected = EventKind::BranchSelected(BranchSelected {
+    let selected = EventKind::BranchSelected(Arc::new(BranchSelected {
         loops: loops.to_vec(),
         winner: Some(loops[0].clone()),
         strategy: "first".to_owned(),
         scores: Vec::new(),
         usage: None,
-    });
+    }));
     assert_eq!(evaluated.event(3, at), event(3, selected));
 }
 

@@ -51,8 +51,10 @@ fn add_log(sum: &mut Spending, log: &[Event], sessions: &HashSet<&SessionId>) {
         {
             sum.agents += 1;
             if !sessions.contains(child) {
-                sum.tokens = sum.tokens.saturating_add(ended.spent.usage.total_tokens());
-                sum.cost_usd += ended.spent.cost_usd.unwrap_or(0.0);
+                sum.tokens = sum
+                    .tokens
+                    .saturating_add(ended.spent().usage.total_tokens());
+                sum.cost_usd += ended.spent().cost_usd.unwrap_or(0.0);
             }
         }
     }

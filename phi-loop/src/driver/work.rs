@@ -190,10 +190,10 @@ fn exact(compact: &Compact, view: &History) -> Option<u64> {
 pub(crate) enum Observation {
     Model(Arc<AssistantMessage>),
     Tool(ToolEnded),
-    Compaction(Box<CompactionEnded>),
-    Error(Box<ModelFailed>),
+    Compaction(Arc<CompactionEnded>),
+    Error(Arc<ModelFailed>),
     Turn(TurnEnded),
-    Loop(Box<LoopEnded>),
+    Loop(Arc<LoopEnded>),
     Update(ToolUpdate),
 }
 
@@ -211,16 +211,16 @@ impl Observation {
                 Some(Self::Tool(ended.clone()))
             }
             EventKind::CompactionEnded(ended) if points.contains(&Point::AfterCompaction) => {
-                Some(Self::Compaction(Box::new(ended.clone())))
+                Some(Self::Compaction(Arc::clone(ended)))
             }
             EventKind::ModelFailed(failed) if points.contains(&Point::OnError) => {
-                Some(Self::Error(Box::new(failed.clone())))
+                Some(Self::Error(Arc::clone(failed)))
             }
             EventKind::TurnEnded(ended) if points.contains(&Point::AfterTurn) => {
                 Some(Self::Turn(ended.clone()))
             }
             EventKind::LoopEnded(ended) if points.contains(&Point::AfterLoop) => {
-                Some(Self::Loop(Box::new(ended.clone())))
+                Some(Self::Loop(Arc::clone(ended)))
             }
             _ => None,
         }

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    Delta, EarlyStart, EffectClass, EffectId, EventKind, Point, Spent, ToolCall, ToolEnded,
-    ToolEnding, ToolExecution, ToolResult, ToolStarted,
+    Delta, EarlyStart, EffectClass, EffectId, EventKind, Point, ToolCall, ToolEnded, ToolEnding,
+    ToolExecution, ToolResult, ToolStarted,
 };
 
 use super::Machine;
@@ -123,7 +123,7 @@ impl Machine {
                     ending: report.ending,
                     result: report.result,
                     child: None,
-                    spent: Spent::default(),
+                    spent: None,
                 })
             }
             _ => None,

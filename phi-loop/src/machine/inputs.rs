@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use phi_types::{
     AnswerScope, Approval, ApprovalResolved, Content, EffectId, EventKind, HistoryDigest,
     Increment, LimitKind, Live, LoopStarted, Message, MessageAdded, MessageQueued, Point, Queue,
-    QueueId, Spent, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
+    QueueId, StopCause, StopRequested, SurfaceChanged, ToolEnded, ToolEnding, ToolProgress,
     ToolResult, Usage, UserMessage,
 };
 
@@ -191,7 +191,7 @@ impl Machine {
             ending,
             result,
             child: None,
-            spent: Spent::default(),
+            spent: None,
         };
         self.emit(now, EventKind::ToolEnded(ended));
         Ok(())

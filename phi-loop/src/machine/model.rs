@@ -24,7 +24,7 @@ impl Machine {
         if let Err(misplaced) = self.attempt.assembler.push(&delta) {
             let error = ProviderError::new(ProviderErrorKind::Protocol, misplaced.to_string());
             let failed = self.failed(self.check_in_flight(&effect)?, error, now);
-            self.emit(now, EventKind::ModelFailed(failed));
+            self.emit(now, EventKind::ModelFailed(Arc::new(failed)));
             self.pending.aborts.push(effect);
             self.advance(now);
             return Ok(None);
@@ -59,7 +59,7 @@ impl Machine {
         };
         if let Some(error) = error {
             let failed = self.failed(attempts, error, now);
-            self.emit(now, EventKind::ModelFailed(failed));
+            self.emit(now, EventKind::ModelFailed(Arc::new(failed)));
             return Ok(());
         }
         let origin = target.map(Target::origin).unwrap_or_default();
@@ -142,12 +142,12 @@ impl Machine {
                 turn: self.state.turn_index(),
                 queued: None,
             }),
-            None => EventKind::ModelFailed(ModelFailed {
+            None => EventKind::ModelFailed(Arc::new(ModelFailed {
                 attempt: attempts.started,
                 error: ProviderError::new(ProviderErrorKind::Cancelled, "the call was cancelled"),
                 facts,
                 retry_at: None,
-            }),
+            })),
         };
         self.pending.aborts.push(self.effect_id(seq));
         self.emit(now, kind);

@@ -118,7 +118,7 @@ impl Machine {
             && let Some(spawned) = ended.started.and_then(|seq| self.spawned.remove(&seq))
         {
             ended.child = Some(spawned.session);
-            ended.spent = spawned.spent;
+            ended.spent = spawned.spent.reported();
         }
     }
 

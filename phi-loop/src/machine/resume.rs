@@ -93,7 +93,7 @@ impl Machine {
                     facts,
                     retry_at,
                 };
-                self.emit(now, EventKind::ModelFailed(failed));
+                self.emit(now, EventKind::ModelFailed(Arc::new(failed)));
             }
             Phase::Calling(Calling {
                 stage: Stage::Compacting { .. },

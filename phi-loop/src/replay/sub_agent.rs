@@ -37,6 +37,6 @@ fn is_broken_off(ending: ToolEnding) -> bool {
 
 /// What a call had told of its sub-agent.
 pub(super) fn spawned(ended: &ToolEnded) -> Option<Spawned> {
-    let (session, spent) = (ended.child.clone()?, ended.spent);
+    let (session, spent) = (ended.child.clone()?, ended.spent());
     Some(Spawned { session, spent })
 }

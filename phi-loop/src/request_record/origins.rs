@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use phi_types::{
-    CompactionBlock, CompactionEnded, ContextReverted, Entry, Event, EventKind, History,
-    ToolEnding, Transcript,
-};
+use phi_types::{CompactionBlock, Entry, Event, EventKind, History, ToolEnding, Transcript};
 
 use super::{BlockOrigin, EventId};
 
@@ -125,12 +122,8 @@ impl Change<'_> {
     /// Returns the origin of an entry that was never shown in this form.
     fn origin_of(&self, at: usize, itself: Option<&BlockOrigin>) -> BlockOrigin {
         let stands_for = match self.kind {
-            EventKind::CompactionEnded(CompactionEnded { block, .. }) => {
-                self.replaced(at, block.as_ref())
-            }
-            EventKind::ContextReverted(ContextReverted { block, .. }) => {
-                self.replaced(at, Some(block))
-            }
+            EventKind::CompactionEnded(ended) => self.replaced(at, ended.block.as_ref()),
+            EventKind::ContextReverted(reverted) => self.replaced(at, Some(&reverted.block)),
             EventKind::ContextPruned(_) => self.replaced(at, None),
             EventKind::ContextRestored(_) => itself.cloned().into_iter().collect(),
             // It shows its tag in another way.

@@ -1,5 +1,7 @@
 //! When the view is made smaller, what may come of it, and what follows.
 
+use std::sync::Arc;
+
 use phi_types::{
     Calibration, CompactAt, CompactionBlock, CompactionEnded, CompactionStarted, CountedTokens,
     Entry, EventKind, History, LoopError, NextView, Point, Usage,
@@ -136,7 +138,7 @@ impl State {
             usage,
         };
         match self.compacted_view(&mut ended) {
-            Ok(next) => (EventKind::CompactionEnded(ended), Some(next)),
+            Ok(next) => (EventKind::CompactionEnded(Arc::new(ended)), Some(next)),
             Err(why) => (self.compaction_failed(Some(why), usage), None),
         }
     }
@@ -144,7 +146,7 @@ impl State {
     /// Records that the view could not be made smaller; without a reason, that it shall be tried
     /// again.
     pub(crate) fn compaction_failed(&self, error: Option<String>, usage: Usage) -> EventKind {
-        EventKind::CompactionEnded(CompactionEnded {
+        EventKind::CompactionEnded(Arc::new(CompactionEnded {
             block: None,
             pruned: Vec::new(),
             error,
@@ -152,12 +154,12 @@ impl State {
             tokens: Some(self.transcript.estimated_tokens()),
             counted: None,
             usage,
-        })
+        }))
     }
 
     /// Makes the view to which a compaction leads, and states what is left.
     fn next_view(&self, ended: &mut CompactionEnded) -> Result<NextView, String> {
-        let kind = EventKind::CompactionEnded(ended.clone());
+        let kind = EventKind::CompactionEnded(Arc::new(ended.clone()));
         let next = self.transcript.next_view(self.next_overlay(), &kind);
         let next = next.map_err(|error| error.to_string())?;
         ended.entries = entries(next.view());

@@ -185,14 +185,14 @@ impl State {
             replacement: vec![Arc::new(UserMessage::text(text))],
         };
         self.planned(|tokens| {
-            EventKind::ContextReverted(ContextReverted {
+            EventKind::ContextReverted(Arc::new(ContextReverted {
                 by: by.clone(),
                 to,
                 category: category.clone(),
                 summary: summary.clone(),
                 block: block.clone(),
                 tokens,
-            })
+            }))
         })
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use phi_types::{
-    Approval, AskedBy, AssistantMessage, ContextPruned, ContextRestored, ContextReverted,
-    Continuation, Event, EventKind, LimitKind, LoopError, Message, MessageAdded, ModelFailed,
-    ProviderErrorKind, Queue, Recovered, Sent, StopReason, Surface, ToolEnded, ToolEnding,
-    ToolStarted, TurnTrigger, Usage, digest_of,
+    Approval, AskedBy, AssistantMessage, ContextPruned, ContextRestored, Continuation, Event,
+    EventKind, LimitKind, LoopError, Message, MessageAdded, ModelFailed, ProviderErrorKind, Queue,
+    Recovered, Sent, StopReason, Surface, ToolEnded, ToolEnding, ToolStarted, TurnTrigger, Usage,
+    digest_of,
 };
 
 use super::{Answer, Calling, Phase, Purpose, Stage, State};
@@ -97,12 +97,12 @@ impl State {
             EventKind::ToolEnded(ended) if ended.ending == ToolEnding::Discarded => {}
             EventKind::ToolEnded(ended) => {
                 self.set_slot(ended.index, Slot::Ended)?;
-                self.counts.cost_usd += ended.spent.cost_usd.unwrap_or(0.0);
+                self.counts.cost_usd += ended.spent().cost_usd.unwrap_or(0.0);
                 self.note_change(ended);
             }
             EventKind::ContextPruned(ContextPruned { by, .. })
-            | EventKind::ContextReverted(ContextReverted { by, .. })
             | EventKind::ContextRestored(ContextRestored { by, .. }) => self.take_change(by)?,
+            EventKind::ContextReverted(reverted) => self.take_change(&reverted.by)?,
             EventKind::ApprovalRequested(asked) => {
                 let (call, question) = (Arc::clone(&asked.call), asked.question.clone());
                 self.set_slot(

@@ -82,7 +82,7 @@ async fn events_of(driver: &Driver, configuration: Configuration) -> Vec<Event> 
 
 fn ended(events: &[Event]) -> Vec<CompactionEnded> {
     let ended = events.iter().filter_map(|event| match &event.kind {
-        EventKind::CompactionEnded(ended) => Some(ended.clone()),
+        EventKind::CompactionEnded(ended) => Some((**ended).clone()),
         _ => None,
     });
     ended.collect()
@@ -284,7 +284,7 @@ async fn an_altered_count_is_noticed() {
         let EventKind::CompactionEnded(ended) = &mut altered[place].kind else {
             unreachable!()
         };
-        let counted = ended.counted.as_mut().unwrap();
+        let counted = Arc::make_mut(ended).counted.as_mut().unwrap();
         match change {
             0 => counted.before += 1,
             _ => counted.after -= 1,

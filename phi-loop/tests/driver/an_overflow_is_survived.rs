@@ -52,7 +52,7 @@ async fn run_of(
 
 fn ended(events: &[Event]) -> Vec<CompactionEnded> {
     let ended = events.iter().filter_map(|event| match &event.kind {
-        EventKind::CompactionEnded(ended) => Some(ended.clone()),
+        EventKind::CompactionEnded(ended) => Some((**ended).clone()),
         _ => None,
     });
     ended.collect()

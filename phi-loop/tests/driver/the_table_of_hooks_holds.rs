@@ -352,7 +352,7 @@ async fn compacted(hooks: Arc<dyn Hooks>) -> (Vec<CompactionEnded>, Arc<Scripted
     let events = events(&all(&mut run).await);
     assert_eq!(finished(&run).outcome, Outcome::Completed {});
     let ended = events.into_iter().filter_map(|it| match it.kind {
-        EventKind::CompactionEnded(ended) => Some(ended),
+        EventKind::CompactionEnded(ended) => Some((*ended).clone()),
         _ => None,
     });
     (ended.collect(), provider)

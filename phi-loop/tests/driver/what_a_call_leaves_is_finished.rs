@@ -229,7 +229,7 @@ async fn names_its_sub_agent(waits: bool) {
     ended.sort_by_key(|ended| ended.index);
     let named = ended.iter().map(|it| {
         let child = it.child.as_ref().map(SessionId::as_str);
-        (child, it.spent.usage.input_tokens)
+        (child, it.spent().usage.input_tokens)
     });
     let expected = [2, 3, 4, 5].map(|tokens| (Some("child"), Some(tokens)));
     assert_eq!(named.collect::<Vec<_>>(), expected);

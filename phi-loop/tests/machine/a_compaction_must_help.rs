@@ -14,7 +14,7 @@ use crate::support::{Bench, surface};
 
 fn ended(bench: &Bench) -> Vec<CompactionEnded> {
     let ended = bench.events.iter().filter_map(|event| match &event.kind {
-        EventKind::CompactionEnded(ended) => Some(ended.clone()),
+        EventKind::CompactionEnded(ended) => Some((**ended).clone()),
         _ => None,
     });
     ended.collect()

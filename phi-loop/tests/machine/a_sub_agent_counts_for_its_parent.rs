@@ -1,5 +1,7 @@
 //! What a sub-agent spends counts for the loop whose call it did, whoever ends that call.
 
+use std::sync::Arc;
+
 use phi_loop::{Input, ToolReport, replay};
 use phi_types::{
     Configuration, EffectId, EventKind, LimitKind, Limits, Outcome, SessionId, Spawned, Spent,
@@ -106,7 +108,7 @@ fn a_call_that_is_broken_off_names_its_sub_agent_and_what_was_known() {
         };
         let ends: Vec<_> = ended(&bench)
             .iter()
-            .map(|it| (it.ending, it.child.clone(), it.spent))
+            .map(|it| (it.ending, it.child.clone(), it.spent()))
             .collect();
         let child = spawned(70);
         assert_eq!(
@@ -141,8 +143,11 @@ fn a_log_with_another_child_or_another_sum_diverges() {
         let alterations: [fn(&mut ToolEnded); 4] = [
             |ended| ended.child = Some(SessionId::new("other").unwrap()),
             |ended| ended.child = None,
-            |ended| ended.spent.usage.input_tokens = Some(9),
-            |ended| ended.spent.cost_usd = None,
+            |ended| {
+                let spent = ended.spent.as_mut().unwrap();
+                Arc::make_mut(spent).usage.input_tokens = Some(9);
+            },
+            |ended| Arc::make_mut(ended.spent.as_mut().unwrap()).cost_usd = None,
         ];
         for alter in alterations {
             let mut log = bench.events.clone();

@@ -12,7 +12,7 @@ use crate::support::{Bench, queue_id, user};
 
 fn failures(bench: &Bench) -> Vec<&ModelFailed> {
     let failed = bench.events.iter().filter_map(|event| match &event.kind {
-        EventKind::ModelFailed(failed) => Some(failed),
+        EventKind::ModelFailed(failed) => Some(&**failed),
         _ => None,
     });
     failed.collect()

@@ -169,10 +169,10 @@ fn loop_id(n: u32) -> LoopId {
 }
 
 fn loop_end(n: u32) -> phi_types::Event {
-    let ended = EventKind::LoopEnded(LoopEnded {
+    let ended = EventKind::LoopEnded(Arc::new(LoopEnded {
         outcome: Outcome::Completed {},
         usage: Usage::default(),
         inputs_digest: 0,
-    });
+    }));
     event("a", Some(loop_id(n)), 2, ended)
 }

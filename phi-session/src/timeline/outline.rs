@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use phi_types::{
-    BranchSelected, Event, EventKind, LoopId, Message, ModelFailed, Outcome, Price, Recovered,
-    SessionId, Target, TurnTrigger, Usage,
+    BranchSelected, Event, EventKind, LoopId, Message, Outcome, Price, Recovered, SessionId,
+    Target, TurnTrigger, Usage,
 };
 
 use super::clock::{Clock, Times};
@@ -218,7 +218,7 @@ impl Outline {
             EventKind::BranchSelected(selected) => {
                 let BranchSelected {
                     winner, strategy, ..
-                } = selected;
+                } = &**selected;
                 let (winner, strategy) = (winner.clone(), excerpt(strategy, TEXT_MAX));
                 let group = self.group(&selected.loops);
                 group.winner = winner;
@@ -429,9 +429,7 @@ impl LoopOutline {
                     self.models = Arc::clone(models);
                 }
             }
-            EventKind::ModelFailed(ModelFailed { facts, .. }) => {
-                self.spend(&facts.usage, self.target);
-            }
+            EventKind::ModelFailed(failed) => self.spend(&failed.facts.usage, self.target),
             EventKind::Message(added) => {
                 if let Message::Assistant(message) = &added.message {
                     self.spend(&message.usage, self.target);

@@ -31,7 +31,7 @@ fn ended(index: u32, started: u64, change: ContextChange) -> EventKind {
         ending: ToolEnding::Finished,
         result: Arc::new(ToolResult::text("As you wish.").with_change(change)),
         child: None,
-        spent: phi_types::Spent::default(),
+        spent: None,
     })
 }
 
@@ -43,7 +43,7 @@ fn by_call(seq: u64) -> AskedBy {
 
 fn reverted(by: AskedBy, revert: Revert, (first, count): (u64, u64)) -> EventKind {
     let text = format!("[What followed was taken back]\n{}", revert.summary);
-    EventKind::ContextReverted(ContextReverted {
+    EventKind::ContextReverted(Arc::new(ContextReverted {
         by,
         to: revert.to,
         category: revert.category,
@@ -54,7 +54,7 @@ fn reverted(by: AskedBy, revert: Revert, (first, count): (u64, u64)) -> EventKin
             replacement: vec![user(&text)],
         },
         tokens: 30,
-    })
+    }))
 }
 
 fn revert(to: u64, category: RevertCategory) -> Revert {

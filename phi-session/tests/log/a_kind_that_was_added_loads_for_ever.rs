@@ -180,7 +180,7 @@ fn sub_agents() -> Vec<Event> {
             ending: ToolEnding::Finished,
             result: Arc::new(ToolResult::text("It is so.")),
             child: Some(SessionId::new("child").unwrap()),
-            spent,
+            spent: spent.reported(),
         };
         script.event(1, EventKind::ToolEnded(ended));
     }
@@ -227,7 +227,7 @@ fn early_calls_and_counts() -> Vec<Event> {
         })),
         ..serde_json::from_str(r#"{"entries":1,"usage":{}}"#).unwrap()
     };
-    script.event(1, EventKind::CompactionEnded(ended));
+    script.event(1, EventKind::CompactionEnded(Arc::new(ended)));
     script.model(1, 1);
     let call = call("c1", "read_file", "{}");
     let early = Some(EarlyStart {

@@ -1,6 +1,7 @@
 //! The timeline of a session is one page: every event is in it once, and no log breaks out of it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -378,7 +379,7 @@ fn session_of(text: &str) -> Vec<Event> {
             ending: ToolEnding::Failed,
             result: ToolResult::text(text).with_details(text).into(),
             child: None,
-            spent: phi_types::Spent::default(),
+            spent: None,
         }),
     );
     script.event(1, EventKind::Extension(fact(text, &text_json)));
@@ -397,13 +398,13 @@ fn session_of(text: &str) -> Vec<Event> {
     let error = ProviderError::new(ProviderErrorKind::Protocol, text);
     let error = LoopError::Provider { error };
     script.end(1, Outcome::Failed { error }, usage(1, 1));
-    script.fact(EventKind::BranchSelected(BranchSelected {
+    script.fact(EventKind::BranchSelected(Arc::new(BranchSelected {
         loops,
         winner: None,
         strategy: text.to_owned(),
         scores: Vec::new(),
         usage: None,
-    }));
+    })));
     script.events
 }
 

@@ -33,7 +33,7 @@ async fn kept() -> (Scratch, Vec<phi_types::Event>) {
             ending: ToolEnding::Finished,
             result: std::sync::Arc::new(ToolResult::text(text)),
             child: None,
-            spent: phi_types::Spent::default(),
+            spent: None,
         };
         script.event(1, EventKind::ToolEnded(ended));
     }

@@ -182,12 +182,12 @@ impl Script {
         let retry_at = Some(at(99));
         self.event(
             n,
-            EventKind::ModelFailed(ModelFailed {
+            EventKind::ModelFailed(Arc::new(ModelFailed {
                 attempt,
                 error,
                 facts,
                 retry_at,
-            }),
+            })),
         );
     }
 
@@ -221,7 +221,7 @@ impl Script {
             ending,
             result: Arc::new(ToolResult::text(text)),
             child: started.map(|_| SessionId::new("child").unwrap()),
-            spent: phi_types::Spent::default(),
+            spent: None,
         };
         self.event(n, EventKind::ToolEnded(ended));
     }
@@ -233,11 +233,11 @@ impl Script {
     pub(crate) fn end(&mut self, n: u32, outcome: Outcome, usage: Usage) {
         self.event(
             n,
-            EventKind::LoopEnded(LoopEnded {
+            EventKind::LoopEnded(Arc::new(LoopEnded {
                 outcome,
                 usage,
                 inputs_digest: 7,
-            }),
+            })),
         );
     }
 }
@@ -327,7 +327,7 @@ fn first_loop(script: &mut Script) {
     );
     script.event(
         1,
-        EventKind::CompactionEnded(CompactionEnded {
+        EventKind::CompactionEnded(Arc::new(CompactionEnded {
             block: Some(CompactionBlock {
                 first: 1,
                 count: 2,
@@ -335,7 +335,7 @@ fn first_loop(script: &mut Script) {
             }),
             usage: usage(7, 3),
             ..serde_json::from_str(r#"{"entries":3,"usage":{}}"#).unwrap()
-        }),
+        })),
     );
     let limit = LimitKind::Turns;
     script.event(
@@ -398,13 +398,13 @@ fn branches(script: &mut Script) {
     script.event(2, EventKind::StopRequested(StopRequested { cause }));
     script.end(2, Outcome::Cancelled {}, Usage::default());
     let (winner, strategy) = (Some(loop_id(3)), "first".to_owned());
-    script.fact(EventKind::BranchSelected(BranchSelected {
+    script.fact(EventKind::BranchSelected(Arc::new(BranchSelected {
         loops,
         winner,
         strategy,
         scores: Vec::new(),
         usage: None,
-    }));
+    })));
 }
 
 /// A short session of a few small events.

@@ -151,13 +151,13 @@ fn a_group_holds_its_scores_and_what_the_choice_took() {
         .zip([Some(0.5), Some(f64::NAN)])
         .map(|(loop_id, score)| BranchScore { loop_id, score })
         .collect();
-    script.fact(EventKind::BranchSelected(BranchSelected {
+    script.fact(EventKind::BranchSelected(Arc::new(BranchSelected {
         loops,
         winner: Some(loop_id(1)),
         strategy: "judge".to_owned(),
         scores,
         usage: Some(usage(3, 4)),
-    }));
+    })));
     // What JSON cannot hold reads back as not rated, and the log stays readable.
     let lines = script.events.iter();
     let lines: Vec<String> = lines.map(|it| serde_json::to_string(it).unwrap()).collect();

@@ -339,7 +339,7 @@ fn end_early(script: &mut Script, index: u32, started: u64, ending: ToolEnding) 
         ending,
         result: Arc::new(ToolResult::text("a file")),
         child: None,
-        spent: phi_types::Spent::default(),
+        spent: None,
     };
     script.event(1, EventKind::ToolEnded(ended));
 }

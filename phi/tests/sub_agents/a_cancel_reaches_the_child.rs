@@ -78,7 +78,11 @@ async fn a_call_out_of_time_ends_its_child_and_the_parent_goes_on() {
     assert_eq!(finished.outcome, Outcome::Completed {});
     let ended = ended(&updates);
     assert_eq!(ended[0].ending, ToolEnding::TimedOut);
-    assert_eq!(ended[0].spent.usage.input_tokens, Some(2), "what was known");
+    assert_eq!(
+        ended[0].spent().usage.input_tokens,
+        Some(2),
+        "what was known"
+    );
     assert_eq!(hangs.dropped(), 1);
     let child = ended[0].child.clone().unwrap();
     let grandchild = child_of(store.as_ref(), &child).await;

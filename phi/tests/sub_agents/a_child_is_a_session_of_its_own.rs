@@ -136,7 +136,7 @@ async fn what_a_grandchild_costs_counts_all_the_way_up_once() {
         (finished.cost_usd - 1.0).abs() < 1e-9,
         "the priced one alone"
     );
-    let spent = ended(&updates)[0].spent;
+    let spent = ended(&updates)[0].spent();
     assert_eq!(spent.usage.input_tokens, Some(1_200));
     assert!((spent.cost_usd.unwrap() - 1.0).abs() < 1e-9);
 }
@@ -147,7 +147,7 @@ async fn a_cost_that_nobody_knows_stays_unknown() {
     let parent =
         agent([asking(&["look_up"]), Reply::text("Done.")]).sub_agent(helper("look_up", child));
     let (updates, _) = finish(&parent).await;
-    let spent = ended(&updates)[0].spent;
+    let spent = ended(&updates)[0].spent();
     assert_eq!((spent.usage.input_tokens, spent.cost_usd), (Some(9), None));
 }
 
