@@ -7,6 +7,8 @@ mod counter;
 mod handle;
 mod hooks;
 mod in_flight;
+mod inbox;
+mod lazy_futures;
 mod ledger;
 mod others;
 mod parts;

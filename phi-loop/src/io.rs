@@ -105,11 +105,11 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Call a model; answer with deltas, then [`Input::ModelEnded`] or [`Input::ModelFailed`].
-    CallModel(CallModel),
+    CallModel(Box<CallModel>),
     /// Run a tool; answer with [`Input::ToolEnded`].
     RunTool(RunTool),
     /// Make the view smaller; answer with [`Input::Compacted`] or [`Input::CompactionFailed`].
-    Compact(Compact),
+    Compact(Box<Compact>),
     /// Ask whether a call may run; answer with [`Input::Approval`], however late.
     AskApproval(AskApproval),
     /// Ask the hooks; answer with [`Input::Decided`].
@@ -367,10 +367,10 @@ impl Effect {
     #[must_use]
     pub fn id(&self) -> Option<&EffectId> {
         match self {
-            Self::CallModel(CallModel { id, .. })
-            | Self::RunTool(RunTool { id, .. })
-            | Self::Compact(Compact { id, .. })
-            | Self::AskApproval(AskApproval { id, .. }) => Some(id),
+            Self::CallModel(call) => Some(&call.id),
+            Self::RunTool(run) => Some(&run.id),
+            Self::Compact(compact) => Some(&compact.id),
+            Self::AskApproval(ask) => Some(&ask.id),
             Self::Decide(..) => None,
         }
     }

@@ -324,7 +324,7 @@ impl Machine {
                 stage: Stage::Compacting { seq, .. },
                 ..
             }) => {
-                effects.push(Effect::Compact(self.compact(*seq)));
+                effects.push(Effect::Compact(Box::new(self.compact(*seq))));
             }
             Phase::Settling { calls, .. } => {
                 for (_, slot) in calls.slots() {

@@ -179,7 +179,7 @@ impl Handle {
     /// Ends the loop at once; what runs is aborted. It never waits.
     pub fn cancel(&self) {
         self.cancel.set.store(true, Ordering::Release);
-        self.cancel.waker.wake();
+        self.cancel.wake();
     }
 
     async fn send(&self, input: Input) -> Result<(), Rejected> {
@@ -193,6 +193,11 @@ impl Handle {
 }
 
 impl CancelFlag {
+    /// Wakes the task that pulls the run, if one waits.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Takes the request, if there is one.
     pub(crate) fn take(&self) -> bool {
         self.set.load(Ordering::Acquire) && self.set.swap(false, Ordering::AcqRel)

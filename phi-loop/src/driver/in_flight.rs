@@ -8,9 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
+use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use phi_types::{
     Delta, EffectId, ProviderError, ProviderErrorKind, SessionId, Spawned, ToolProgress,
     ToolResult, Usage,
@@ -21,6 +20,7 @@ use crate::decision::{DecisionId, Subject, Verdict};
 use crate::driver::contained::Contained;
 use crate::driver::counter::counted_subject;
 use crate::driver::hooks::{HookContext, ToolUpdate};
+use crate::driver::lazy_futures::LazyFutures;
 use crate::driver::parts::Driver;
 use crate::driver::progress::Progress;
 use crate::driver::update::HookFailed;
@@ -49,16 +49,16 @@ impl Future for Call {
 #[derive(Default)]
 pub(crate) struct InFlight {
     model: Option<(EffectId, Contained<Deltas>)>,
-    tools: FuturesUnordered<ToolFuture>,
+    tools: LazyFutures<ToolFuture>,
     /// By the `seq` of the effect: a run has one loop.
     tool_aborts: BTreeMap<u64, AbortHandle>,
-    decisions: FuturesUnordered<BoxFuture<'static, (DecisionId, Verdict)>>,
+    decisions: LazyFutures<BoxFuture<'static, (DecisionId, Verdict)>>,
     compaction: Option<(EffectId, BoxFuture<'static, Input>)>,
     progress: Arc<Progress>,
     /// What hooks decide about progress, one report at a time.
     update: Option<(EffectId, BoxFuture<'static, News>)>,
     /// What calls that were broken off have left to be done.
-    left: FuturesUnordered<BoxFuture<'static, ()>>,
+    left: LazyFutures<BoxFuture<'static, ()>>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -192,7 +192,7 @@ impl InFlight {
             self.forget_progress(effect);
             if self.tool_aborts.is_empty() {
                 // Dropping what is left here stops the aborted calls before anybody is told.
-                self.tools = FuturesUnordered::new();
+                self.tools = LazyFutures::default();
                 self.poll_left(cx);
             }
         }
@@ -203,7 +203,7 @@ impl InFlight {
         if self.poll_timer(cx, timeout).is_ready() {
             return Poll::Ready(News::Input(Input::Timeout));
         }
-        while let Poll::Ready(Some(ended)) = self.tools.poll_next_unpin(cx) {
+        while let Poll::Ready(Some(ended)) = self.tools.poll_next(cx) {
             // An aborted call has nothing to say.
             if let Ok((id, mut report)) = ended {
                 self.tool_aborts.remove(&id.seq);
@@ -221,7 +221,7 @@ impl InFlight {
             self.compaction = None;
             return Poll::Ready(News::Input(input));
         }
-        if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next_unpin(cx) {
+        if let Poll::Ready(Some((id, verdict))) = self.decisions.poll_next(cx) {
             return Poll::Ready(News::Input(Input::Decided(id, verdict)));
         }
         self.poll_progress(cx)
@@ -284,9 +284,11 @@ impl InFlight {
         let left = self.progress.take_left().into_iter();
         // A panic while something is put right is no reason to stop the loop.
         let contained = left.map(|work| AssertUnwindSafe(work).catch_unwind().map(drop).boxed());
-        self.left.extend(contained);
+        for work in contained {
+            self.left.push(work);
+        }
         loop {
-            match self.left.poll_next_unpin(cx) {
+            match self.left.poll_next(cx) {
                 Poll::Ready(Some(())) => {}
                 Poll::Ready(None) => return true,
                 Poll::Pending => return false,

@@ -13,14 +13,15 @@ use phi_types::{
     AnswerScope, Approval, EffectId, Event, JournalError, LoopError, LoopId, Outcome, Point,
     Queued, ToolProgress, Transcript, Usage,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::coop;
 
 use crate::decision::Verdict;
 use crate::driver::books::Books;
-use crate::driver::handle::{COMMANDS_MAX, CancelFlag, Command, Handle};
+use crate::driver::handle::{Command, Handle};
 use crate::driver::hooks::{HookContext, ToolUpdate};
 use crate::driver::in_flight::{InFlight, News};
+use crate::driver::inbox::Inbox;
 use crate::driver::parts::{Clock, Driver};
 use crate::driver::update::{HookFailed, Update, Updates};
 use crate::driver::work::{Observation, observe};
@@ -86,13 +87,6 @@ struct Outgoing {
     answers: Vec<Answer>,
 }
 
-/// What comes in from elsewhere.
-struct Inbox {
-    commands: mpsc::Receiver<Command>,
-    sender: mpsc::Sender<Command>,
-    cancel: Arc<CancelFlag>,
-}
-
 impl Run {
     pub(crate) fn new(driver: Driver, machine: Machine) -> Self {
         let clock = driver.clock();
@@ -102,7 +96,6 @@ impl Run {
     pub(crate) fn with_clock(driver: Driver, machine: Machine, clock: Clock) -> Self {
         let books = driver.ledger.clone();
         let books = books.map(|it| Box::new(Books::new(it, driver.compactor.clone())));
-        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         Self {
             points: driver.hooks.points(),
             machine,
@@ -115,11 +108,7 @@ impl Run {
             in_flight: InFlight::default(),
             books,
             outgoing: Outgoing::default(),
-            inbox: Inbox {
-                commands,
-                sender,
-                cancel: Arc::default(),
-            },
+            inbox: Inbox::default(),
             failed: None,
         }
     }
@@ -127,7 +116,7 @@ impl Run {
     /// Returns a handle that speaks to this run from elsewhere.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(self.inbox.sender.clone(), Arc::clone(&self.inbox.cancel))
+        self.inbox.handle()
     }
 
     /// Waits for the next update; `None` once the loop has ended and everything was handed out.
@@ -226,7 +215,7 @@ impl Run {
             }
             if self.poll_observers(cx).is_pending() {
                 // A hanging observer must not keep the loop from its end.
-                if !self.inbox.cancel.poll_take(cx) {
+                if !self.inbox.poll_cancel(cx) {
                     return Poll::Pending;
                 }
                 self.outgoing.observing = None;
@@ -273,7 +262,7 @@ impl Run {
             }
             Output::Abort(effect) => self.in_flight.abort(&effect, cx),
             // A tool may have blocked the thread for long: nothing starts after a cancel.
-            Output::Effect(_) if self.inbox.cancel.take() => self.quietly(Input::Cancel),
+            Output::Effect(_) if self.inbox.take_cancel() => self.quietly(Input::Cancel),
             Output::Effect(effect) => self.begin(effect, cx),
         }
     }
@@ -322,7 +311,7 @@ impl Run {
 
     fn begin(&mut self, effect: Effect, cx: &mut Context<'_>) {
         let failed_at_once = match effect {
-            Effect::CallModel(call) => self.in_flight.call_model(&self.driver, call),
+            Effect::CallModel(call) => self.in_flight.call_model(&self.driver, *call),
             Effect::RunTool(run) => {
                 // Observers come first: the loop waits for them before it takes a result.
                 let observed =
@@ -331,7 +320,7 @@ impl Run {
                 let cx = (!observed).then_some(cx);
                 self.in_flight.run_tool(&self.driver, session, run, cx)
             }
-            Effect::Compact(compact) => self.in_flight.compact(&self.driver, compact),
+            Effect::Compact(compact) => self.in_flight.compact(&self.driver, *compact),
             // The event has told everybody; the answer comes through a handle or `Run::approve`.
             Effect::AskApproval(_) => None,
             // Only the ledger has claimed it.
@@ -355,12 +344,12 @@ impl Run {
     /// over, and the clock and the timers are looked at every [`DELTAS_IN_A_ROW`] increments. Nothing
     /// waits to be handed out then, so an increment is handed out as it is.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
-        if self.inbox.cancel.take() {
+        if self.inbox.take_cancel() {
             self.quietly(Input::Cancel);
             return Poll::Ready(None);
         }
         if self.pace.deltas_in_a_row < DELTAS_IN_A_ROW
-            && self.inbox.commands.is_empty()
+            && self.inbox.is_empty()
             && let Some(input) = self.in_flight.poll_model(cx)
         {
             return Poll::Ready(self.take_from_model(input));
@@ -376,11 +365,11 @@ impl Run {
     }
 
     fn poll_everything(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
-        if self.inbox.cancel.poll_take(cx) {
+        if self.inbox.poll_cancel(cx) {
             self.quietly(Input::Cancel);
             return Poll::Ready(None);
         }
-        if let Poll::Ready(Some(Command { input, answer })) = self.inbox.commands.poll_recv(cx) {
+        if let Poll::Ready(Command { input, answer }) = self.inbox.poll_command(cx) {
             let taken = self.input(*input);
             self.outgoing.answers.push((answer, taken));
             return Poll::Ready(None);
@@ -460,17 +449,6 @@ impl Run {
             self.machine.session().clone(),
             self.machine.loop_id().clone(),
         )
-    }
-}
-
-impl Inbox {
-    /// Takes nothing any more: what waits is answered, what comes later returns at once.
-    fn refuse(&mut self) {
-        self.commands.close();
-        while let Ok(command) = self.commands.try_recv() {
-            // Whoever asked may have gone.
-            drop(command.answer.send(Err(Rejected::Ended)));
-        }
     }
 }
 

@@ -201,7 +201,7 @@ impl Machine {
             }
             Started::Compaction { seq } => {
                 self.forget_step();
-                Some(Effect::Compact(self.compact(seq)))
+                Some(Effect::Compact(Box::new(self.compact(seq))))
             }
             Started::EarlyTool => self.early_effects().last(),
             Started::Tool { index } => match self.slot(index) {
@@ -228,12 +228,12 @@ impl Machine {
         let (id, index) = (self.effect_id(seq), calling.attempts.target);
         let sent = self.state.transcript.sent()?;
         let (target, request) = (sent.target()?.clone(), sent.request(&self.state.session)?);
-        Some(Effect::CallModel(CallModel {
+        Some(Effect::CallModel(Box::new(CallModel {
             id,
             index,
             target,
             request,
-        }))
+        })))
     }
 
     pub(super) fn run_tool(&self, running: &Running) -> Option<Effect> {

@@ -56,7 +56,7 @@ impl World<'_> {
                 let report = self.setting.report(&run, dice);
                 self.answer(Input::ToolEnded(run.id, report))
             }
-            Some(Effect::Compact(compact)) => self.compact(compact, dice),
+            Some(Effect::Compact(compact)) => self.compact(*compact, dice),
             Some(Effect::AskApproval(ask)) => {
                 let approval = if dice.one_in(2) {
                     let reason = "no".to_owned();

@@ -331,7 +331,7 @@ impl Watch {
         for effect in machine.outstanding() {
             match effect {
                 // It was announced and perhaps never sent: the next one is held against it.
-                Effect::CallModel(call) => self.requests.before = Some(call),
+                Effect::CallModel(call) => self.requests.before = Some(*call),
                 Effect::Compact(compact) => self.compaction.view = compact.view,
                 Effect::RunTool(_) | Effect::AskApproval(_) | Effect::Decide(..) => {}
             }

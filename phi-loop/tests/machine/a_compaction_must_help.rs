@@ -54,7 +54,7 @@ fn with_long_result(configuration: Configuration, window_tokens: Option<u64>) ->
 
 fn compaction(bench: &mut Bench) -> Compact {
     match bench.effects.pop() {
-        Some(Effect::Compact(compact)) => compact,
+        Some(Effect::Compact(compact)) => *compact,
         other => panic!("{other:?}: {:?}", bench.kinds()),
     }
 }
