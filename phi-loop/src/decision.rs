@@ -36,7 +36,7 @@ pub enum Subject {
     /// A tool is about to run this call.
     Tool(Arc<ToolCall>),
     /// The view is about to be made smaller. The effect has no name yet: its `seq` is 0.
-    Compaction(Compact),
+    Compaction(Box<Compact>),
     /// The loop is about to end as completed with this conversation.
     End(History),
 }

@@ -11,8 +11,9 @@ use phi_provider::{
 };
 use phi_types::{
     Arguments, Assembler, AssistantMessage, AssistantPart, CallResult, Content, Delta, Entry,
-    History, ImageSource, OpaquePart, Options, Origin, PartFacts, ProviderError, RawJson, Request,
-    SessionId, StopReason, TextPart, ThinkingPart, ToolCall, ToolResult, Usage, UserMessage,
+    Facts, History, ImageSource, OpaquePart, Options, Origin, PartFacts, ProviderError, RawJson,
+    Request, SessionId, StopReason, TextPart, ThinkingPart, ToolCall, ToolResult, Usage,
+    UserMessage,
 };
 
 /// The names of the targets.
@@ -258,11 +259,11 @@ fn request(wire: &dyn Wire, data: &[u8]) -> Request {
             continue;
         };
         let text = String::from_utf8_lossy(text).into_owned();
-        let facts = PartFacts {
+        let facts = PartFacts::from(Facts {
             signature: (how & 1 > 0).then(|| "c2ln".to_owned()),
             item_id: (how & 2 > 0).then(|| text.clone()),
             extra: (how & 4 > 0).then(RawJson::empty_object),
-        };
+        });
         match kind % 8 {
             0 => view.push(Entry::User(Arc::new(UserMessage {
                 content: content(*how, text),

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use phi_types::{
-    Delta, Finish, PartFacts, PartFactsDelta, ProviderError, RawJson, Started, StopReason, Usage,
+    Delta, Facts, Finish, PartFacts, PartFactsDelta, ProviderError, RawJson, Started, StopReason,
+    Usage,
 };
 
 use crate::gate::Gate;
@@ -191,10 +192,10 @@ impl Reply {
             deltas.extend(pieces(&self.thinking).map(|text| Delta::thinking(part, text)));
             if let Some(signature) = &self.signature {
                 let signature = Some(signature.clone());
-                let facts = PartFacts {
+                let facts = PartFacts::from(Facts {
                     signature,
-                    ..PartFacts::default()
-                };
+                    ..Facts::default()
+                });
                 deltas.push(Delta::PartFacts(PartFactsDelta { part, facts }));
             }
             deltas.push(Delta::part_ended(part));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crate::delta::{Delta, Finish, OpaqueDelta, PartFactsDelta, Started, TextDelta, ToolCallDelta};
 use crate::message::{
-    AssistantMessage, AssistantPart, OpaquePart, Origin, PartFacts, StopReason, TextPart,
-    ThinkingPart,
+    AssistantMessage, AssistantPart, OpaquePart, Origin, StopReason, TextPart, ThinkingPart,
 };
+use crate::part_facts::PartFacts;
 use crate::tool::{Arguments, ToolCall};
 use crate::usage::Usage;
 

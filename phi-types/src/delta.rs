@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::json::{RawJson, deserialize_tagged};
-use crate::message::{PartFacts, StopReason};
+use crate::message::StopReason;
+use crate::part_facts::PartFacts;
 use crate::usage::Usage;
 
 /// One increment of an assistant message.

@@ -37,6 +37,7 @@ mod message;
 mod outcome;
 mod overlay;
 mod overlays;
+mod part_facts;
 mod provider;
 mod queue;
 mod request;
@@ -81,9 +82,10 @@ pub use limits::{LimitReached, LimitScope};
 pub use live::{Increment, Live};
 pub use message::{
     AssistantMessage, AssistantPart, Content, ExtensionMessage, ImageSource, Message, OpaquePart,
-    Origin, PartFacts, StopReason, TextPart, ThinkingPart, UserMessage,
+    Origin, StopReason, TextPart, ThinkingPart, UserMessage,
 };
 pub use outcome::{LimitKind, LoopError, Outcome};
+pub use part_facts::{Facts, PartFacts};
 pub use provider::{Identity, Provider};
 pub use queue::{Delivery, FilterVerdict, InputFiltered, MessageQueued, Queue};
 pub use request::{

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::json::{RawJson, deserialize_tagged};
+use crate::part_facts::PartFacts;
 use crate::tool::ToolCall;
 use crate::usage::Usage;
 
@@ -207,39 +208,6 @@ pub struct ThinkingPart {
     /// The signature or the encrypted form without which it is not accepted again.
     #[serde(default, skip_serializing_if = "PartFacts::is_empty")]
     pub facts: PartFacts,
-}
-
-/// What a provider sends beside a part and wants back with it unchanged.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct PartFacts {
-    /// A signature over the part.
-    ///
-    /// Anthropic: `signature` of a thinking block. Gemini: `thoughtSignature`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
-    /// The provider's id of the item, which is not the id of a tool call.
-    ///
-    /// OpenAI Responses: `id` of an output item.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub item_id: Option<String>,
-    /// Anything else, as an object: citations, phase, annotations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extra: Option<RawJson>,
-}
-
-impl PartFacts {
-    /// Says whether the provider sent nothing beside the part.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.signature.is_none() && self.item_id.is_none() && self.extra.is_none()
-    }
-
-    /// Takes over what a later report states.
-    pub fn replace_with(&mut self, later: Self) {
-        self.signature = later.signature.or_else(|| self.signature.take());
-        self.item_id = later.item_id.or_else(|| self.item_id.take());
-        self.extra = later.extra.or_else(|| self.extra.take());
-    }
 }
 
 /// A provider's own item: redacted thinking, a call that the provider ran itself, and the like.

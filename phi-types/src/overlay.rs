@@ -83,7 +83,8 @@ mod tests {
     use super::*;
     use crate::facts::CompactionEnded;
     use crate::json::RawJson;
-    use crate::message::{PartFacts, UserMessage};
+    use crate::message::UserMessage;
+    use crate::part_facts::PartFacts;
     use crate::tokens::CountedTokens;
     use crate::tool::{Arguments, ToolCall, ToolResult};
 

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::context::ContextChange;
 use crate::id::{EffectId, SessionId};
 use crate::json::RawJson;
-use crate::message::{Content, PartFacts};
+use crate::message::Content;
+use crate::part_facts::PartFacts;
 use crate::usage::Spent;
 
 /// What a model is told about a tool, and what a loop must know to run it.

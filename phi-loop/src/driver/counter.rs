@@ -127,7 +127,9 @@ pub(crate) async fn counted_subject(
     counter: Option<Arc<dyn TokenCounter>>,
 ) -> Subject {
     match subject {
-        Subject::Compaction(compact) => Subject::Compaction(counted(compact, counter).await),
+        Subject::Compaction(compact) => {
+            Subject::Compaction(Box::new(counted(*compact, counter).await))
+        }
         other => other,
     }
 }

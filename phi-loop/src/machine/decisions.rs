@@ -107,7 +107,7 @@ impl Machine {
             Point::FilterInput => Subject::Input(self.incoming_prompt()?),
             Point::BeforeLoop => Subject::Loop(view()),
             Point::BeforeTurn => Subject::Turn(self.next_turn(view())),
-            Point::BeforeCompaction => Subject::Compaction(self.compact(0)),
+            Point::BeforeCompaction => Subject::Compaction(Box::new(self.compact(0))),
             Point::BeforeEnd => Subject::End(view()),
             Point::BeforeModel => {
                 let Phase::Calling(calling) = &self.state.phase else {

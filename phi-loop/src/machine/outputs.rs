@@ -48,13 +48,19 @@ impl Machine {
 
     /// One batch, then aborts, then effects.
     pub(super) fn flush(&mut self) {
-        if !self.pending.events.is_empty() {
-            self.outbox
-                .push_back(Output::Events(std::mem::take(&mut self.pending.events)));
-        }
         let Pending {
-            aborts, effects, ..
+            events,
+            aborts,
+            effects,
         } = &mut self.pending;
+        if self.outbox.is_empty() {
+            let outputs = usize::from(!events.is_empty()) + aborts.len() + effects.len();
+            self.outbox.reserve_exact(outputs);
+        }
+        if !events.is_empty() {
+            self.outbox
+                .push_back(Output::Events(std::mem::take(events)));
+        }
         if !aborts.is_empty() {
             self.outbox.extend(aborts.drain(..).map(Output::Abort));
         }
@@ -210,6 +216,10 @@ impl Machine {
             },
             Started::Question { index } => self.slot(index).and_then(|slot| self.ask(slot)),
         };
+        if self.pending.effects.is_empty() {
+            // Most steps start one effect.
+            self.pending.effects.reserve_exact(1);
+        }
         self.pending.effects.extend(effect);
     }
 

@@ -2,9 +2,9 @@
 
 use phi_loop::Input;
 use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, Configuration, Delta, EventKind, Message, Outcome,
-    PartFacts, PartFactsDelta, ProviderErrorKind, StopReason, TextPart, ThinkingPart, ToolCall,
-    ToolEnding, Usage,
+    Arguments, AssistantMessage, AssistantPart, Configuration, Delta, EventKind, Facts, Message,
+    Outcome, PartFacts, PartFactsDelta, ProviderErrorKind, StopReason, TextPart, ThinkingPart,
+    ToolCall, ToolEnding, Usage,
 };
 use std::sync::Arc;
 
@@ -35,10 +35,10 @@ fn answer(bench: &Bench) -> Option<&Arc<AssistantMessage>> {
 }
 
 fn signature(part: u32) -> Delta {
-    let facts = PartFacts {
+    let facts = PartFacts::from(Facts {
         signature: Some("sig".into()),
-        ..PartFacts::default()
-    };
+        ..Facts::default()
+    });
     Delta::PartFacts(PartFactsDelta { part, facts })
 }
 
@@ -60,10 +60,10 @@ fn rule_01_text_is_kept_unsigned_thinking_and_open_calls_are_dropped() {
     ]);
     let signed = ThinkingPart {
         text: "signed".into(),
-        facts: PartFacts {
+        facts: PartFacts::from(Facts {
             signature: Some("sig".into()),
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     };
     let parts = vec![
         AssistantPart::Thinking(signed),

@@ -1,6 +1,6 @@
 //! One content block of an answer while it comes in.
 
-use phi_types::{Delta, OpaqueDelta, PartFacts, RawJson};
+use phi_types::{Delta, Facts, OpaqueDelta, PartFacts, RawJson};
 use serde_json::value::RawValue;
 
 use super::decode::facts;
@@ -78,10 +78,10 @@ pub(super) fn start(
                 let extra = Some(extra);
                 deltas.push(facts(
                     part,
-                    PartFacts {
+                    PartFacts::from(Facts {
                         extra,
-                        ..PartFacts::default()
-                    },
+                        ..Facts::default()
+                    }),
                 ));
             }
             Block::Call {
@@ -205,10 +205,10 @@ impl Block {
             let extra = Some(extra);
             deltas.push(facts(
                 part,
-                PartFacts {
+                PartFacts::from(Facts {
                     extra,
-                    ..PartFacts::default()
-                },
+                    ..Facts::default()
+                }),
             ));
         }
     }
@@ -308,10 +308,10 @@ fn push_signature(part: u32, signature: Option<Text<'_>>, deltas: &mut Vec<Delta
         let signature = Some(signature);
         deltas.push(facts(
             part,
-            PartFacts {
+            PartFacts::from(Facts {
                 signature,
-                ..PartFacts::default()
-            },
+                ..Facts::default()
+            }),
         ));
     }
 }

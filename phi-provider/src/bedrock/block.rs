@@ -1,6 +1,6 @@
 //! What the decoder knows of a content block that is open.
 
-use phi_types::{Delta, OpaqueDelta, PartFacts, PartFactsDelta, RawJson};
+use phi_types::{Delta, Facts, OpaqueDelta, PartFacts, PartFactsDelta, RawJson};
 use serde_json::value::RawValue;
 
 use crate::object::{Object, push_string};
@@ -77,10 +77,10 @@ pub(super) fn cite<S: AsRef<str>>(part: u32, citations: &[S], said: bool, deltas
     } else if let Ok(extra) = RawJson::parse(&without_lone_surrogates(&extra)) {
         deltas.push(facts(
             part,
-            PartFacts {
+            PartFacts::from(Facts {
                 extra: Some(extra),
-                ..PartFacts::default()
-            },
+                ..Facts::default()
+            }),
         ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use phi_types::{Delta, Finish, PartFacts, Started, StopReason};
+use phi_types::{Delta, Facts, Finish, PartFacts, Started, StopReason};
 
 use super::block::{Block, Foreign, Kind, REDACTED, cite, facts, kind_of, opaque, redacted};
 use super::event;
@@ -431,10 +431,10 @@ fn signature(part: u32, signature: &Str<'_>) -> Delta {
     let signature = Some(signature.as_str().to_owned());
     facts(
         part,
-        PartFacts {
+        PartFacts::from(Facts {
             signature,
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     )
 }
 

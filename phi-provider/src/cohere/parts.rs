@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem;
 
-use phi_types::{Delta, PartFacts, PartFactsDelta, RawJson, StopReason};
+use phi_types::{Delta, Facts, PartFacts, PartFactsDelta, RawJson, StopReason};
 use serde_json::value::RawValue;
 
 use super::event::{Block, Call, CitationPlace};
@@ -312,9 +312,9 @@ impl OpenCall {
 }
 
 fn push_extra(part: u32, extra: &str, deltas: &mut Vec<Delta>) {
-    let facts = PartFacts {
+    let facts = PartFacts::from(Facts {
         extra: RawJson::parse(extra).ok(),
-        ..PartFacts::default()
-    };
+        ..Facts::default()
+    });
     deltas.push(Delta::PartFacts(PartFactsDelta { part, facts }));
 }

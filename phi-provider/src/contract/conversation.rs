@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Content, EffectClass, Entry,
-    ExtensionMessage, History, ImageSource, OpaquePart, Options, Origin, PartFacts, RawJson,
+    ExtensionMessage, Facts, History, ImageSource, OpaquePart, Options, Origin, PartFacts, RawJson,
     Request, SessionId, StopReason, TextPart, ThinkingPart, ToolCall, ToolKind, ToolResult,
     ToolSpec, Usage, UserMessage,
 };
@@ -194,11 +194,11 @@ fn facts(random: &mut Random) -> PartFacts {
     let mut some = |value: &str| (random.below(3) == 0).then(|| value.to_owned());
     let (signature, item_id) = (some("c2lnbmF0dXJl"), some("item_1"));
     let extra = some(r#"{"citations":[],"phase":"x"}"#).map(|text| object(&text));
-    PartFacts {
+    PartFacts::from(Facts {
         signature,
         item_id,
         extra,
-    }
+    })
 }
 
 fn part(random: &mut Random) -> AssistantPart {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use phi_types::{Delta, OpaqueDelta, PartFacts, PartFactsDelta, RawJson};
+use phi_types::{Delta, Facts, OpaqueDelta, PartFacts, PartFactsDelta, RawJson};
 use serde_json::value::RawValue;
 
 use super::chunk::{FunctionCall, Part};
@@ -288,11 +288,11 @@ fn facts_of(part: &Part<'_>) -> PartFacts {
         json.push('}');
         extra = RawJson::parse(&json).ok();
     }
-    PartFacts {
+    PartFacts::from(Facts {
         signature: (!signature.is_empty()).then(|| signature.to_owned()),
         item_id: None,
         extra,
-    }
+    })
 }
 
 /// Writes a part as it came.

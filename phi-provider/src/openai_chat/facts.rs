@@ -1,6 +1,6 @@
 //! What a part of this protocol carries besides its text, in the words of the protocol.
 
-use phi_types::{PartFacts, RawJson};
+use phi_types::{Facts, PartFacts, RawJson};
 use serde::{Deserialize, Serialize};
 
 /// What the service sent beside a part and wants back with it.
@@ -43,9 +43,9 @@ impl Extra {
 
     /// Makes the facts of a part.
     pub(super) fn facts(&self) -> PartFacts {
-        PartFacts {
+        PartFacts::from(Facts {
             extra: RawJson::from_value(self).ok(),
-            ..PartFacts::default()
-        }
+            ..Facts::default()
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! What a part of this protocol carries besides its text, in the words of the protocol.
 
-use phi_types::{PartFacts, RawJson};
+use phi_types::{Facts, PartFacts, RawJson};
 
 use super::event::ItemFields;
 use crate::object::{Object, push_string};
@@ -50,11 +50,11 @@ pub(super) fn of_reasoning(item: &ItemFields<'_>, text: &str) -> PartFacts {
             _ => set_stated(&mut extra, name, value),
         }
     }
-    PartFacts {
+    PartFacts::from(Facts {
         signature: stated(&item.text("encrypted_content")),
         item_id: stated(&item.text("id")),
         extra: raw(&extra),
-    }
+    })
 }
 
 /// Returns the facts of a call.
@@ -72,11 +72,11 @@ pub(super) fn of_call(item: &ItemFields<'_>, kind: &str) -> PartFacts {
             _ => set_stated(&mut extra, name, value),
         }
     }
-    PartFacts {
+    PartFacts::from(Facts {
         signature: None,
         item_id: stated(&item.text("id")),
         extra: raw(&extra),
-    }
+    })
 }
 
 /// Returns the facts of one piece of content of a message.
@@ -92,11 +92,11 @@ pub(super) fn of_content(item: &ItemFields<'_>, content: Option<&ItemFields<'_>>
             set_stated(&mut extra, "annotations", content.raw("annotations"));
         }
     }
-    PartFacts {
+    PartFacts::from(Facts {
         signature: None,
         item_id: stated(&item.text("id")),
         extra: raw(&extra),
-    }
+    })
 }
 
 /// `null` says nothing, and some services refuse to read it.

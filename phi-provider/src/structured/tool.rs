@@ -212,7 +212,7 @@ impl std::fmt::Debug for OutputToolDecoder {
 
 #[cfg(test)]
 mod tests {
-    use phi_types::{PartFacts, PartFactsDelta, ProviderErrorKind};
+    use phi_types::{Facts, PartFacts, PartFactsDelta, ProviderErrorKind};
 
     use super::*;
 
@@ -254,10 +254,10 @@ mod tests {
     }
 
     fn facts(part: u32) -> Delta {
-        let facts = PartFacts {
+        let facts = PartFacts::from(Facts {
             item_id: Some("fc_1".to_owned()),
-            ..PartFacts::default()
-        };
+            ..Facts::default()
+        });
         Delta::PartFacts(PartFactsDelta { part, facts })
     }
 

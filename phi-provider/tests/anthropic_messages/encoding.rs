@@ -8,9 +8,9 @@ use phi_provider::{
     AnthropicMessages, CacheBreakpoints, Delivery, EncodeError, Secret, UnsignedThinking, Wire,
 };
 use phi_types::{
-    AssistantPart, CallResult, Content, EffectClass, Entry, ImageSource, OpaquePart, Options,
-    Origin, PartFacts, Request, StopReason, TextPart, ToolCall, ToolChoice, ToolKind, ToolResult,
-    ToolSpec, UserMessage,
+    AssistantPart, CallResult, Content, EffectClass, Entry, Facts, ImageSource, OpaquePart,
+    Options, Origin, PartFacts, Request, StopReason, TextPart, ToolCall, ToolChoice, ToolKind,
+    ToolResult, ToolSpec, UserMessage,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -523,10 +523,10 @@ fn a23_messages_of_one_role_in_a_row_are_merged() {
 #[test]
 fn citations_and_callers_go_back_to_their_service_alone() {
     let cited = |origin: Origin| {
-        let facts = PartFacts {
+        let facts = PartFacts::from(Facts {
             extra: Some(raw(r#"{"citations":[{"n":1.0}]}"#)),
-            ..PartFacts::default()
-        };
+            ..Facts::default()
+        });
         let part = AssistantPart::Text(TextPart {
             text: "t".to_owned(),
             facts,

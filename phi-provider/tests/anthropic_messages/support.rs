@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use phi_provider::{AnthropicMessages, CacheBreakpoints, ResponseHead, Wire};
 use phi_types::{
-    Arguments, Assembler, AssistantMessage, AssistantPart, CallResult, Delta, Entry, Options,
-    Origin, PartFacts, ProviderError, RawJson, Request, SessionId, StopReason, TextPart,
+    Arguments, Assembler, AssistantMessage, AssistantPart, CallResult, Delta, Entry, Facts,
+    Options, Origin, PartFacts, ProviderError, RawJson, Request, SessionId, StopReason, TextPart,
     ThinkingPart, ToolCall, ToolResult, Usage, UserMessage,
 };
 use serde_json::Value;
@@ -118,10 +118,10 @@ pub(crate) fn text(text: &str) -> AssistantPart {
 pub(crate) fn thinking(text: &str, signature: Option<&str>) -> AssistantPart {
     AssistantPart::Thinking(ThinkingPart {
         text: text.to_owned(),
-        facts: PartFacts {
+        facts: PartFacts::from(Facts {
             signature: signature.map(str::to_owned),
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     })
 }
 

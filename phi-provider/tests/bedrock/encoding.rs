@@ -7,7 +7,7 @@ use phi_provider::{
     BedrockConverse, CachePoints, Delivery, EncodeError, ModelFamily, StructuredOutput, Wire,
 };
 use phi_types::{
-    AssistantPart, Content, Entry, OpaquePart, Options, OutputSchema, PartFacts, TextPart,
+    AssistantPart, Content, Entry, Facts, OpaquePart, Options, OutputSchema, PartFacts, TextPart,
     Thinking, ToolChoice,
 };
 use serde_json::{Value, json};
@@ -421,10 +421,10 @@ fn images_of_results_stand_where_the_family_takes_them() {
 fn citations_go_back_with_their_text_to_their_author() {
     let cited = AssistantPart::Text(TextPart {
         text: "said".to_owned(),
-        facts: PartFacts {
+        facts: PartFacts::from(Facts {
             extra: Some(raw(r#"{"citations":[{"title":"t"}]}"#)),
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     });
     let view = vec![user("q"), assistant(CLAUDE, vec![cited]), user("r")];
     let own = messages(CLAUDE, view.clone());

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use phi_provider::{BedrockConverse, ResponseHead, Wire};
 use phi_types::{
     Arguments, Assembler, AssistantMessage, AssistantPart, CallResult, Content, Delta, Entry,
-    History, Options, Origin, PartFacts, ProviderError, RawJson, Request, SessionId, StopReason,
-    TextPart, ThinkingPart, ToolCall, ToolKind, ToolResult, ToolSpec, Usage, UserMessage,
+    Facts, History, Options, Origin, PartFacts, ProviderError, RawJson, Request, SessionId,
+    StopReason, TextPart, ThinkingPart, ToolCall, ToolKind, ToolResult, ToolSpec, Usage,
+    UserMessage,
 };
 use serde_json::{Value, json};
 
@@ -176,10 +177,10 @@ pub(crate) fn text(text: &str) -> AssistantPart {
 pub(crate) fn thinking(text: &str, signature: Option<&str>) -> AssistantPart {
     AssistantPart::Thinking(ThinkingPart {
         text: text.to_owned(),
-        facts: PartFacts {
+        facts: PartFacts::from(Facts {
             signature: signature.map(str::to_owned),
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     })
 }
 

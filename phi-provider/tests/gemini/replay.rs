@@ -3,7 +3,7 @@
 use phi_provider::Wire;
 use phi_provider::gemini::{Generation, ThoughtReplay};
 use phi_types::{
-    AssistantMessage, AssistantPart, Content, Entry, OpaquePart, Origin, PartFacts, RawJson,
+    AssistantMessage, AssistantPart, Content, Entry, Facts, OpaquePart, Origin, PartFacts, RawJson,
     Request, TextPart, ThinkingPart,
 };
 use serde_json::{Value, json};
@@ -12,18 +12,16 @@ use crate::requests::{answered, asked, assistant, body, contents, request, user,
 use crate::{NEW, OLD, message, parts, stream, wire};
 
 fn signed(signature: &str) -> PartFacts {
-    PartFacts {
+    PartFacts::from(Facts {
         signature: Some(signature.to_owned()),
-        ..PartFacts::default()
-    }
+        ..Facts::default()
+    })
 }
 
 /// What a model answers that thinks, speaks and calls two tools.
 fn turn(model: &str) -> AssistantMessage {
-    let first = PartFacts {
-        item_id: Some("own".to_owned()),
-        ..signed("s2")
-    };
+    let mut first = signed("s2");
+    first.item_id = Some("own".to_owned());
     assistant(
         model,
         [

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use phi_provider::{ResponseHead, Wire};
 use phi_types::{
     Arguments, Assembler, AssistantMessage, AssistantPart, CallResult, Delta, EffectClass, Entry,
-    Options, Origin, PartFacts, ProviderError, RawJson, Request, SessionId, StopReason, TextPart,
-    ThinkingPart, ToolCall, ToolKind, ToolResult, ToolSpec, Usage, UserMessage,
+    Facts, Options, Origin, PartFacts, ProviderError, RawJson, Request, SessionId, StopReason,
+    TextPart, ThinkingPart, ToolCall, ToolKind, ToolResult, ToolSpec, Usage, UserMessage,
 };
 use serde_json::Value;
 
@@ -62,10 +62,10 @@ pub(crate) fn text(text: &str) -> AssistantPart {
 pub(crate) fn thinking(text: &str, extra: Option<&str>) -> AssistantPart {
     AssistantPart::Thinking(ThinkingPart {
         text: text.to_owned(),
-        facts: PartFacts {
+        facts: PartFacts::from(Facts {
             extra: extra.map(|extra| RawJson::parse(extra).unwrap()),
-            ..PartFacts::default()
-        },
+            ..Facts::default()
+        }),
     })
 }
 

@@ -9,9 +9,9 @@ use phi_provider::openai_chat::{
 };
 use phi_provider::{Delivery, EncodeError, Secret, Wire};
 use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, CallResult, Content, EffectClass, Entry, History,
-    ImageSource, Options, Origin, PartFacts, RawJson, Request, SessionId, StopReason, TextPart,
-    Thinking, ThinkingPart, ToolCall, ToolChoice, ToolKind, ToolResult, ToolSpec, Usage,
+    Arguments, AssistantMessage, AssistantPart, CallResult, Content, EffectClass, Entry, Facts,
+    History, ImageSource, Options, Origin, PartFacts, RawJson, Request, SessionId, StopReason,
+    TextPart, Thinking, ThinkingPart, ToolCall, ToolChoice, ToolKind, ToolResult, ToolSpec, Usage,
     UserMessage,
 };
 use serde_json::{Value, json};
@@ -571,10 +571,10 @@ fn malformed_arguments_go_back_as_an_object_that_holds_them() {
 }
 
 fn reasoned(origin: Origin) -> AssistantMessage {
-    let facts = PartFacts {
+    let facts = PartFacts::from(Facts {
         extra: Some(RawJson::parse(r#"{"field":"reasoning_content"}"#).unwrap()),
-        ..PartFacts::default()
-    };
+        ..Facts::default()
+    });
     let thinking = ThinkingPart {
         text: "hm".to_owned(),
         facts,

@@ -7,7 +7,8 @@ use phi_provider::{
     Decoder, Limits, ResponseHead, SseDecoder, StreamEvent, classify, classify_reported,
 };
 use phi_types::{
-    Delta, PartFacts, PartFactsDelta, ProviderError, ProviderErrorKind, Started, StopReason, Usage,
+    Delta, Facts, PartFacts, PartFactsDelta, ProviderError, ProviderErrorKind, Started, StopReason,
+    Usage,
 };
 use serde::Deserialize;
 
@@ -166,10 +167,10 @@ fn read(
         "think" => {
             deltas.push(Delta::thinking(part(1), it.text));
             if it.seal.is_some() {
-                let facts = PartFacts {
+                let facts = PartFacts::from(Facts {
                     signature: it.seal,
-                    ..PartFacts::default()
-                };
+                    ..Facts::default()
+                });
                 deltas.push(Delta::PartFacts(PartFactsDelta {
                     part: part(1),
                     facts,

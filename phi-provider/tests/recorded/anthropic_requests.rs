@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use phi_provider::{AnthropicMessages, CacheBreakpoints, Delivery, Wire};
 use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, History, ImageSource,
-    OpaquePart, Options, PartFacts, RawJson, Request, SessionId, StopReason, TextPart,
+    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, Facts, History,
+    ImageSource, OpaquePart, Options, PartFacts, RawJson, Request, SessionId, StopReason, TextPart,
     ThinkingPart, ToolCall, ToolResult, ToolSpec, UserMessage,
 };
 use serde_json::{Value, json};
@@ -233,26 +233,26 @@ fn read_part(block: &Value) -> AssistantPart {
     match block["type"].as_str().unwrap() {
         "text" => AssistantPart::Text(TextPart {
             text: text_of("text"),
-            facts: PartFacts {
+            facts: PartFacts::from(Facts {
                 extra: extra("citations"),
-                ..PartFacts::default()
-            },
+                ..Facts::default()
+            }),
         }),
         "thinking" => AssistantPart::Thinking(ThinkingPart {
             text: text_of("thinking"),
-            facts: PartFacts {
+            facts: PartFacts::from(Facts {
                 signature: Some(text_of("signature")),
-                ..PartFacts::default()
-            },
+                ..Facts::default()
+            }),
         }),
         "tool_use" => AssistantPart::ToolCall(Arc::new(ToolCall {
             id: text_of("id").into(),
             name: text_of("name").into(),
             arguments: Arguments::Object(RawJson::from_value(&block["input"]).unwrap()),
-            facts: PartFacts {
+            facts: PartFacts::from(Facts {
                 extra: extra("caller"),
-                ..PartFacts::default()
-            },
+                ..Facts::default()
+            }),
         })),
         kind => AssistantPart::Opaque(OpaquePart {
             kind: kind.to_owned(),

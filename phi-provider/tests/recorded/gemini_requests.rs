@@ -5,9 +5,9 @@ use std::sync::Arc;
 use phi_provider::gemini::Gemini;
 use phi_provider::{Delivery, Wire};
 use phi_types::{
-    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, History, ImageSource,
-    OpaquePart, Options, OutputSchema, PartFacts, RawJson, Request, SessionId, StopReason,
-    TextPart, ThinkingPart, ToolCall, ToolResult, ToolSpec, UserMessage,
+    Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, Facts, History,
+    ImageSource, OpaquePart, Options, OutputSchema, PartFacts, RawJson, Request, SessionId,
+    StopReason, TextPart, ThinkingPart, ToolCall, ToolResult, ToolSpec, UserMessage,
 };
 use serde_json::{Map, Value, json};
 
@@ -292,10 +292,10 @@ fn read_content(
 
 fn read_part(part: &Value) -> AssistantPart {
     let text_of = |name: &str| part[name].as_str().map(str::to_owned);
-    let mut facts = PartFacts {
+    let mut facts = PartFacts::from(Facts {
         signature: text_of("thoughtSignature"),
-        ..PartFacts::default()
-    };
+        ..Facts::default()
+    });
     let call = &part["functionCall"];
     if call.is_object() {
         facts.item_id = call["id"].as_str().map(str::to_owned);

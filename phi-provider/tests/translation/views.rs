@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phi_provider::translate::{Fate, IdRule, Images, Kinship, Reader, ResultImages, Rules};
 use phi_types::{
     Arguments, AssistantMessage, AssistantPart, CallResult, Content, Entry, ExtensionMessage,
-    Identity, ImageSource, OpaquePart, Origin, PartFacts, RawJson, StopReason, TextPart,
+    Facts, Identity, ImageSource, OpaquePart, Origin, PartFacts, RawJson, StopReason, TextPart,
     ThinkingPart, ToolCall, ToolResult, Usage, UserMessage,
 };
 use proptest::prelude::*;
@@ -109,10 +109,10 @@ pub(crate) fn call(id: &str, arguments: &str) -> Arc<ToolCall> {
 }
 
 pub(crate) fn facts(signature: Option<&str>) -> PartFacts {
-    PartFacts {
+    PartFacts::from(Facts {
         signature: signature.map(str::to_owned),
-        ..PartFacts::default()
-    }
+        ..Facts::default()
+    })
 }
 
 /// An answer of the reader with thinking, text, something opaque and a call.
