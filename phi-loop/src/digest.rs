@@ -2,7 +2,7 @@
 //! over each request.
 
 use phi_types::{
-    AssistantMessage, Event, EventKind, Message, ModelPatch, Origin, Usage, digest_of,
+    AssistantMessage, Event, EventKind, HistoryDigest, Message, ModelPatch, Origin, Usage, mix,
 };
 
 use crate::calls::Slot;
@@ -14,21 +14,23 @@ impl State {
     pub(crate) fn digest_inputs(&self, event: &Event) -> u64 {
         let at = event.at.timestamp_micros().cast_unsigned();
         let nanos = u64::from(event.at.timestamp_subsec_nanos());
+        let by = self.transcript.history().digested_by();
         let before = mix(mix(self.trace.inputs_digest, at), nanos);
         let content = match &event.kind {
             EventKind::Message(added) => match &added.message {
-                Message::Assistant(message) => {
-                    mix(self.transcript.history().digest(), digest_answer(message))
-                }
+                Message::Assistant(message) => mix(
+                    self.transcript.history().digest(),
+                    digest_answer(by, message),
+                ),
                 Message::User(_) | Message::Extension(_) => self.transcript.history().digest(),
             },
             // The result joins the history with the last of its turn.
             EventKind::ToolEnded(ended) => {
                 let history = self.transcript.history().digest();
-                let ending = digest_of(0, &(ended.ending, &ended.child));
+                let ending = by.of(0, &(ended.ending, &ended.child));
                 let ending = match &ended.spent {
                     None => ending,
-                    Some(spent) => digest_of(ending, spent),
+                    Some(spent) => by.of(ending, spent),
                 };
                 mix(history, mix(ending, u64::from(ended.index)))
             }
@@ -37,9 +39,9 @@ impl State {
                 match asked {
                     Some(Slot::Pending(call)) if *call == started.call => 0,
                     _ if started.early.is_some() => {
-                        digest_of(0, &(started.call.as_ref(), started.early))
+                        by.of(0, &(started.call.as_ref(), started.early))
                     }
-                    _ => digest_of(0, started.call.as_ref()),
+                    _ => by.of(0, started.call.as_ref()),
                 }
             }
             EventKind::LimitWarning(warning) if warning.scope.is_loop() => 0,
@@ -49,7 +51,7 @@ impl State {
             | EventKind::ModelStarted(_)
             | EventKind::LoopStuck(_)
             | EventKind::LoopEnded(_) => 0,
-            kind => digest_of(0, kind),
+            kind => by.of(0, kind),
         };
         mix(before, content)
     }
@@ -59,12 +61,16 @@ impl State {
 pub(crate) fn request_digest(state: &State, target: u32, patch: &ModelPatch) -> u64 {
     let grace = state.counts.grace.is_some();
     let patch = (!patch.is_empty()).then_some(patch);
-    let view = state.transcript.view().digest();
-    digest_of(view, &(state.trace.surface_digest, target, grace, patch))
+    let view = state.transcript.view();
+    let by = view.digested_by();
+    by.of(
+        view.digest(),
+        &(state.trace.surface_digest, target, grace, patch),
+    )
 }
 
 /// Hashes what an answer holds besides its parts.
-fn digest_answer(message: &AssistantMessage) -> u64 {
+fn digest_answer(by: HistoryDigest, message: &AssistantMessage) -> u64 {
     let Usage {
         input_tokens,
         cache_read_tokens,
@@ -100,13 +106,5 @@ fn digest_answer(message: &AssistantMessage) -> u64 {
     ];
     // A message without parts joins no history, so its parts count here.
     let parts = message.parts.len() as u64;
-    digest_of(mix(usage, parts), &(message.stop_reason, names))
-}
-
-/// Mixes a word into a hash: the finaliser of SplitMix64.
-fn mix(hash: u64, word: u64) -> u64 {
-    let mut mixed = (hash ^ word).wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
+    by.of(mix(usage, parts), &(message.stop_reason, names))
 }

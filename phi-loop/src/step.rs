@@ -7,7 +7,7 @@ use phi_types::{
     Arguments, CacheBroken, EventKind, LimitKind, LimitScope, LimitWarning, LoopEnded, LoopError,
     LoopStuck, Message, MessageAdded, ModelPatch, ModelStarted, Outcome, Point, Queued, StopCause,
     StopReason, ToolCall, ToolEnded, ToolEnding, ToolResult, ToolStarted, TurnEnded, TurnTrigger,
-    Usage, UserMessage, digest_of,
+    Usage, UserMessage,
 };
 
 use crate::calls::Slot;
@@ -371,7 +371,8 @@ impl State {
     pub(crate) fn loop_ended(&self, outcome: Outcome) -> EventKind {
         let usage = self.transcript.usage();
         // A hook may have decided the outcome, which makes it an input too.
-        let inputs_digest = digest_of(self.trace.inputs_digest, &outcome);
+        let by = self.transcript.history().digested_by();
+        let inputs_digest = by.of(self.trace.inputs_digest, &outcome);
         EventKind::LoopEnded(Arc::new(LoopEnded {
             outcome,
             usage,

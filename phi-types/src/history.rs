@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh64::{Xxh64, xxh64};
+use xxhash_rust::xxh64::xxh64;
 
+use crate::digest::{digest_of, mix, packed_digest_of};
 use crate::message::{AssistantMessage, ExtensionMessage, UserMessage};
 use crate::tokens::{EstimatedTokens, TokenCounter};
 use crate::tool::{ToolCall, ToolResult};
@@ -50,7 +52,8 @@ pub struct History {
     digest: HistoryDigest,
 }
 
-/// How the rolling hash of a [`History`] is made of its entries.
+/// How the rolling hash of a [`History`] is made of its entries, and how a loop hashes what else it
+/// notes of itself.
 ///
 /// A log says which one its loop uses ([`crate::LoopStarted::history_digest`]), so that it replays to
 /// the digests that it holds.
@@ -60,13 +63,25 @@ pub enum HistoryDigest {
     /// The JSON of an entry is hashed with the hash before it as the seed: whatever moves an entry
     /// hashes it again. Logs that do not say otherwise hold these.
     Chained,
-    /// The JSON of an entry is hashed by itself, once, and that hash with the hash before it as the
-    /// seed: an entry that moves is not hashed again.
-    #[default]
+    /// The JSON of an entry is hashed by itself, and that hash with the hash before it as the seed.
     Combined,
+    /// As combined, and values are hashed word by word instead of as JSON, which takes a third of the
+    /// time. An entry that moves is not hashed again.
+    #[default]
+    Packed,
 }
 
 impl HistoryDigest {
+    /// Hashes a value under a seed. The same value gives the same digest on every machine and in every
+    /// build.
+    #[must_use]
+    pub fn of<T: Serialize + ?Sized>(self, seed: u64, value: &T) -> u64 {
+        match self {
+            Self::Chained | Self::Combined => digest_of(seed, value),
+            Self::Packed => packed_digest_of(seed, value),
+        }
+    }
+
     pub(crate) fn unsaid() -> Self {
         Self::Chained
     }
@@ -82,7 +97,7 @@ struct Node {
     parent: Option<Arc<Self>>,
     len: usize,
     /// Of the path; made when it is asked for, because a record of a session never does.
-    digest: OnceLock<u64>,
+    digest: Digest,
     digest_by: HistoryDigest,
     /// Estimated tokens of the path.
     tokens: u64,
@@ -92,9 +107,34 @@ struct Node {
 #[derive(Clone)]
 pub(crate) struct Item {
     entry: Entry,
-    /// Made when it is asked for.
-    digest: OnceLock<u64>,
+    /// The packed one; made when it is asked for.
+    digest: Digest,
     tokens: u64,
+}
+
+/// A digest that is made when it is asked for, and again where it happens to be zero.
+#[derive(Default)]
+struct Digest(AtomicU64);
+
+impl Digest {
+    fn get(&self) -> Option<u64> {
+        // Whoever reads it reads nothing else that was written beside it.
+        Some(self.0.load(Ordering::Relaxed)).filter(|digest| *digest != 0)
+    }
+
+    fn get_or_make(&self, make: impl FnOnce() -> u64) -> u64 {
+        self.get().unwrap_or_else(|| {
+            let digest = make();
+            self.0.store(digest, Ordering::Relaxed);
+            digest
+        })
+    }
+}
+
+impl Clone for Digest {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Item {
@@ -102,7 +142,7 @@ impl Item {
         let tokens = EstimatedTokens.entry(&entry);
         Self {
             entry,
-            digest: OnceLock::new(),
+            digest: Digest::default(),
             tokens,
         }
     }
@@ -132,10 +172,16 @@ impl History {
             item,
             parent,
             len,
-            digest: OnceLock::new(),
+            digest: Digest::default(),
             digest_by: self.digest,
             tokens,
         }));
+    }
+
+    /// Says how the digests of further entries are made.
+    #[must_use]
+    pub fn digested_by(&self) -> HistoryDigest {
+        self.digest
     }
 
     /// Sets how the digests of further entries are made; those that are there keep theirs.
@@ -205,8 +251,8 @@ impl History {
         self.head.is_none()
     }
 
-    /// Returns the rolling hash over what a model reads of all entries: xxh64 of the JSON of each,
-    /// and of these hashes in their order as [`HistoryDigest`] says. It is the same on every machine.
+    /// Returns the rolling hash over what a model reads of all entries: a hash of each, and of these
+    /// hashes in their order as [`HistoryDigest`] says. It is the same on every machine.
     /// Usage and origin of an answer are not part of it.
     ///
     /// The cost is linear in the entries that were not hashed yet, each of which is hashed once.
@@ -322,7 +368,7 @@ const HASHED_AT_ONCE: usize = 16;
 impl Node {
     fn digest(&self) -> u64 {
         if let Some(digest) = self.digest.get() {
-            return *digest;
+            return digest;
         }
         let path = || std::iter::successors(Some(self), |node| node.parent.as_deref());
         let new = || path().take_while(|node| node.digest.get().is_none());
@@ -344,11 +390,13 @@ impl Node {
 impl Node {
     fn digest_after(&self, before: u64) -> u64 {
         let Item { entry, digest, .. } = &self.item;
-        match self.digest_by {
-            HistoryDigest::Chained => entry_digest(before, entry),
-            HistoryDigest::Combined => {
-                let own = digest.get_or_init(|| entry_digest(0, entry));
-                xxh64(&own.to_le_bytes(), before)
+        let by = self.digest_by;
+        match by {
+            HistoryDigest::Chained => entry_digest(by, before, entry),
+            HistoryDigest::Combined => xxh64(&entry_digest(by, 0, entry).to_le_bytes(), before),
+            HistoryDigest::Packed => {
+                let own = digest.get_or_make(|| entry_digest(by, 0, entry));
+                mix(before, own)
             }
         }
     }
@@ -357,7 +405,7 @@ impl Node {
 /// Hashes nodes of one path, the newest of which comes first; returns the digest of that one.
 fn hash_oldest_first(before: u64, nodes: &[&Node]) -> u64 {
     nodes.iter().rev().fold(before, |before, node| {
-        *node.digest.get_or_init(|| node.digest_after(before))
+        node.digest.get_or_make(|| node.digest_after(before))
     })
 }
 
@@ -380,79 +428,10 @@ fn node_at(head: &Option<Arc<Node>>, len: usize) -> Option<&Arc<Node>> {
     head
 }
 
-fn entry_digest(seed: u64, entry: &Entry) -> u64 {
+fn entry_digest(by: HistoryDigest, seed: u64, entry: &Entry) -> u64 {
     match entry {
-        Entry::Assistant(message) => digest_of(seed, &("assistant", &message.parts)),
-        Entry::User(_) | Entry::Results(_) | Entry::Extension(_) => digest_of(seed, entry),
-    }
-}
-
-/// Hashes a value's JSON with xxh64 under a seed, without building the JSON.
-///
-/// The same value gives the same digest on every machine and in every build.
-#[must_use]
-pub fn digest_of<T: Serialize + ?Sized>(seed: u64, value: &T) -> u64 {
-    let mut hashing = Hashing {
-        hash: Xxh64::new(seed),
-        buffer: [0; 256],
-        filled: 0,
-    };
-    // The writer cannot fail; a value that JSON cannot hold hashes as far as it goes.
-    let written = serde_json::to_writer(&mut hashing, value).is_ok();
-    hashing.empty();
-    hashing.hash.digest() ^ u64::from(!written)
-}
-
-/// A writer that hashes. JSON comes in pieces of a few bytes, which cost more than their hash: they
-/// are gathered first.
-struct Hashing {
-    hash: Xxh64,
-    buffer: [u8; 256],
-    filled: usize,
-}
-
-impl Hashing {
-    #[inline]
-    fn take(&mut self, bytes: &[u8]) {
-        // Half of the pieces are one quote, colon or comma.
-        if let ([byte], Some(free)) = (bytes, self.buffer.get_mut(self.filled)) {
-            *free = *byte;
-            self.filled += 1;
-            return;
-        }
-        if self.buffer.len() - self.filled < bytes.len() {
-            self.empty();
-        }
-        let end = self.filled + bytes.len();
-        match self.buffer.get_mut(self.filled..end) {
-            Some(free) => {
-                free.copy_from_slice(bytes);
-                self.filled = end;
-            }
-            None => self.hash.update(bytes),
-        }
-    }
-
-    fn empty(&mut self) {
-        let (filled, _) = self.buffer.split_at(self.filled);
-        self.hash.update(filled);
-        self.filled = 0;
-    }
-}
-
-impl std::io::Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.take(bytes);
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.take(bytes);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        Entry::Assistant(message) => by.of(seed, &("assistant", &message.parts)),
+        Entry::User(_) | Entry::Results(_) | Entry::Extension(_) => by.of(seed, entry),
     }
 }
 
@@ -523,16 +502,6 @@ mod tests {
             let fork = silent.prefix(length / 2);
             assert_eq!(fork.digest(), asked.prefix(length / 2).digest());
             assert_eq!(silent.digest(), asked.digest(), "{length}");
-        }
-    }
-
-    #[test]
-    fn the_digest_is_xxh64_of_the_json_however_long_its_pieces_are() {
-        for length in [0, 1, 200, 250, 256, 257, 1_000] {
-            let value = ["x".repeat(length), "é\n".repeat(length)];
-            let json = serde_json::to_string(&value).unwrap();
-            let whole = xxh64(json.as_bytes(), 7);
-            assert_eq!(digest_of(7, &value), whole, "{length}");
         }
     }
 

@@ -22,6 +22,7 @@ mod assembler;
 mod configuration;
 mod context;
 mod delta;
+mod digest;
 mod early;
 mod error;
 mod event;
@@ -63,6 +64,7 @@ pub use context::{
 pub use delta::{
     Delta, Finish, OpaqueDelta, PartEnded, PartFactsDelta, Started, TextDelta, ToolCallDelta,
 };
+pub use digest::{digest_of, mix};
 pub use early::{EarlyCall, EarlyStart};
 pub use error::{JournalError, ProviderError, ProviderErrorKind};
 pub use event::{Event, EventKind, FORMAT};
@@ -73,7 +75,7 @@ pub use facts::{
     RequestPart, SessionEnded, SessionStarted, SpawnedBy, StopCause, StopRequested, SurfaceChanged,
     ToolEnded, ToolStarted, TurnEnded, TurnStarted, TurnTrigger,
 };
-pub use history::{CallResult, Entry, History, HistoryDigest, digest_of};
+pub use history::{CallResult, Entry, History, HistoryDigest};
 pub use id::{ConfigurationId, EffectId, InvalidId, LoopId, QueueId, SessionId};
 pub use image::ImageSize;
 pub use journal::Journal;

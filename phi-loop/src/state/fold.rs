@@ -7,7 +7,6 @@ use phi_types::{
     Approval, AskedBy, AssistantMessage, ContextPruned, ContextRestored, Continuation, Event,
     EventKind, LimitKind, LoopError, Message, MessageAdded, ModelFailed, ProviderErrorKind, Queue,
     Recovered, Sent, StopReason, Surface, ToolEnded, ToolEnding, ToolStarted, TurnTrigger, Usage,
-    digest_of,
 };
 
 use super::{Answer, Calling, Phase, Purpose, Stage, State};
@@ -52,7 +51,8 @@ impl State {
                     models,
                     options,
                 } = self.transcript.surface();
-                self.trace.surface_digest = digest_of(0, &(system, tools, models, options));
+                let by = self.transcript.history().digested_by();
+                self.trace.surface_digest = by.of(0, &(system, tools, models, options));
             }
             EventKind::LimitWarning(warning) if warning.scope.is_loop() => {
                 self.counts.warned.push(warning.limit);

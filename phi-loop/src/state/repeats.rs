@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use phi_types::{AssistantMessage, CallResult, Entry, History, ToolCall, digest_of};
+use phi_types::{AssistantMessage, CallResult, Entry, History, HistoryDigest, ToolCall};
+
+/// What is compared here is in no log.
+const DIGEST: HistoryDigest = HistoryDigest::Packed;
 
 /// The longest cycle that is noticed, in turns, or in calls of one answer.
 const PERIOD_MAX: usize = 4;
@@ -135,7 +138,7 @@ fn same_calls(message: &AssistantMessage, earlier: &[CallResult]) -> bool {
     if earlier.len() < 2 || sizes != earlier.iter().map(|it| size(&it.call)).sum::<usize>() {
         return false;
     }
-    let digest = |call: &ToolCall| digest_of(0, &(&call.name, &call.arguments));
+    let digest = |call: &ToolCall| DIGEST.of(0, &(&call.name, &call.arguments));
     sum(calls().map(|call| digest(call))) == sum(earlier.iter().map(|it| digest(&it.call)))
 }
 
@@ -151,7 +154,7 @@ fn same_results(a: &[CallResult], b: &[CallResult]) -> bool {
     let digest = |it: &CallResult| {
         let (call, result) = (&it.call, &it.result);
         let asked = (&call.name, &call.arguments);
-        digest_of(0, &(asked, result.is_error, &result.content))
+        DIGEST.of(0, &(asked, result.is_error, &result.content))
     };
     sum(a.iter().map(digest)) == sum(b.iter().map(digest))
 }
