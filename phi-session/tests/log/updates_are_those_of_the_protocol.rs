@@ -181,7 +181,7 @@ fn writing_session() -> Vec<Event> {
             ending,
             result: result.into(),
             child: None,
-            spent: phi_types::Spent::default(),
+            spent: None,
         };
         script.event(1, EventKind::ToolEnded(ended));
     }
