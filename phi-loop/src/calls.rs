@@ -1,6 +1,6 @@
 //! The calls of one turn: which have a result, which run, which wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ pub(crate) struct Calls {
     /// Every slot before this one has ended.
     first_open: usize,
     /// The calls that run, by the `seq` of their start, which is the order of their deadlines too.
-    running: BTreeMap<u64, u32>,
+    running: VecDeque<(u64, u32)>,
     busy: usize,
     decided: usize,
     /// What calls want changed in what the model reads, by their place, with the `seq` of their start.
@@ -54,10 +54,9 @@ pub(crate) struct Running {
 
 impl Calls {
     pub(crate) fn of(message: &AssistantMessage) -> Self {
-        let slots: Vec<Slot> = message
-            .tool_calls()
-            .map(|call| Slot::Pending(Arc::clone(call)))
-            .collect();
+        let mut slots = Vec::with_capacity(message.tool_calls().count());
+        let pending = |call: &Arc<ToolCall>| Slot::Pending(Arc::clone(call));
+        slots.extend(message.tool_calls().map(pending));
         Self {
             slots,
             ..Self::default()
@@ -74,11 +73,15 @@ impl Calls {
         self.busy = self.busy + usize::from(slot.is_busy()) - usize::from(old.is_busy());
         self.decided =
             self.decided + usize::from(slot.is_decided()) - usize::from(old.is_decided());
-        if let Slot::Running(running) = old {
-            self.running.remove(&running.seq);
+        if let Slot::Running(running) = old
+            && let Ok(at) = place(&self.running, running.seq)
+        {
+            self.running.remove(at);
         }
-        if let Slot::Running(running) = slot {
-            self.running.insert(running.seq, index);
+        if let Slot::Running(running) = slot
+            && let Err(at) = place(&self.running, running.seq)
+        {
+            self.running.insert(at, (running.seq, index));
         }
         let pending = |slot: &Slot| matches!(slot, Slot::Pending(_));
         while self
@@ -175,8 +178,8 @@ impl Calls {
     /// Iterates over the calls that run, in the order of their starts and so of their deadlines.
     pub(crate) fn running(&self) -> impl Iterator<Item = (u32, &Running)> {
         self.running
-            .values()
-            .filter_map(|index| match self.get(*index) {
+            .iter()
+            .filter_map(|(_, index)| match self.get(*index) {
                 Some(Slot::Running(running)) => Some((*index, running)),
                 _ => None,
             })
@@ -184,9 +187,9 @@ impl Calls {
 
     /// Finds the call that runs under this `seq`.
     pub(crate) fn running_under(&self, seq: u64) -> Option<(u32, &Running)> {
-        let index = *self.running.get(&seq)?;
-        match self.get(index) {
-            Some(Slot::Running(running)) => Some((index, running)),
+        let (_, index) = self.running.get(place(&self.running, seq).ok()?)?;
+        match self.get(*index) {
+            Some(Slot::Running(running)) => Some((*index, running)),
             _ => None,
         }
     }
@@ -231,6 +234,11 @@ impl Calls {
             }
         }
     }
+}
+
+/// Finds the place of a call that runs under this `seq`, or the place where it belongs.
+fn place(running: &VecDeque<(u64, u32)>, seq: u64) -> Result<usize, usize> {
+    running.binary_search_by_key(&seq, |(seq, _)| *seq)
 }
 
 impl Slot {

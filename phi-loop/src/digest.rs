@@ -12,10 +12,13 @@ impl State {
     /// Mixes one event in. What the machine derives is left out, for a replay compares it anyway;
     /// what joins the conversation counts through the history's own rolling digest.
     pub(crate) fn digest_inputs(&self, event: &Event) -> u64 {
-        let at = event.at.timestamp_micros().cast_unsigned();
-        let nanos = u64::from(event.at.timestamp_subsec_nanos());
         let by = self.transcript.history().digested_by();
-        let before = mix(mix(self.trace.inputs_digest, at), nanos);
+        // The clock has taken the time of this event over.
+        let before = self
+            .clock
+            .words
+            .into_iter()
+            .fold(self.trace.inputs_digest, mix);
         let content = match &event.kind {
             EventKind::Message(added) => match &added.message {
                 Message::Assistant(message) => mix(

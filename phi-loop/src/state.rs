@@ -165,6 +165,9 @@ pub(crate) struct Shared {
 pub(crate) struct Clock {
     pub(crate) started: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
+    /// The newest time as words of a hash: microseconds, and nanoseconds of its second. The events of a
+    /// step share it, and a calendar is slow to ask.
+    pub(crate) words: [u64; 2],
     /// Time that does not count: only an approval was outstanding, or no process ran.
     paused: TimeDelta,
 }
@@ -280,6 +283,10 @@ impl State {
             calls.postpone(passed);
         }
         self.clock.last = Some(at);
+        self.clock.words = [
+            at.timestamp_micros().cast_unsigned(),
+            u64::from(at.timestamp_subsec_nanos()),
+        ];
     }
 
     /// Says whether the loop does nothing but wait for a person.

@@ -235,7 +235,8 @@ impl Assembler {
     ) -> AssistantMessage {
         let mut parts = Vec::with_capacity(self.slots.len());
         let mut ids: BTreeSet<Arc<str>> = BTreeSet::new();
-        for slot in self.slots {
+        let mut slots = self.slots.into_iter();
+        while let Some(slot) = slots.next() {
             let Some(complete) = keep(&slot).filter(|_| !slot.says_nothing()) else {
                 continue;
             };
@@ -251,7 +252,10 @@ impl Assembler {
                     arguments,
                 } => {
                     let id = unique(&id, ids.len(), |id| ids.contains(id));
-                    ids.insert(Arc::clone(&id));
+                    if slots.len() > 0 {
+                        // What follows must not repeat it.
+                        ids.insert(Arc::clone(&id));
+                    }
                     let name = named(&name);
                     let arguments = if complete {
                         Arguments::parse(&arguments)
