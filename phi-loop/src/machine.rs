@@ -291,7 +291,7 @@ impl Machine {
             Phase::Calling(Calling {
                 stage: Stage::Due(at),
                 ..
-            }) => *at,
+            }) => at.filter(|_| !self.waits_for_a_decision()),
             Phase::Settling { calls, .. } => calls
                 .running()
                 .next()
@@ -305,6 +305,11 @@ impl Machine {
             self.state.wall_deadline()
         };
         due.into_iter().chain(wall).min()
+    }
+
+    /// Says whether the next step waits for what hooks decide, however late it is.
+    fn waits_for_a_decision(&self) -> bool {
+        self.deciding.step.is_some() || self.state.holds_steering()
     }
 
     /// Collects the effects that are under way, from the state alone: what a driver has to have

@@ -164,7 +164,7 @@ fn start_attempt(turn: &mut Turn, event: &Event, started: &ModelStarted) {
 fn fail_attempt(
     record: &mut LoopRecord,
     event: &Event,
-    failed: &ModelFailed,
+    failed: &Arc<ModelFailed>,
 ) -> Result<(), IllegalSequence> {
     let turn = turn(record)?;
     let attempt = turn
@@ -178,7 +178,7 @@ fn fail_attempt(
         number,
     })?;
     attempt.ended_at = Some(event.at);
-    attempt.failed = Some(Box::new(failed.clone()));
+    attempt.failed = Some(Arc::clone(failed));
     Ok(())
 }
 

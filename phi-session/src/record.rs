@@ -262,7 +262,7 @@ pub struct Attempt {
     /// When it failed or answered; `None` while it runs.
     pub ended_at: Option<DateTime<Utc>>,
     /// How it failed.
-    pub failed: Option<Box<ModelFailed>>,
+    pub failed: Option<Arc<ModelFailed>>,
     /// Calls that started early and that no answer holds: those that run while it streams, and those
     /// that ended as discarded.
     pub early: Vec<CallRecord>,

@@ -115,6 +115,7 @@ impl<'a> World<'a> {
     pub(super) fn give(&mut self, input: Input) -> Result<bool, Broken> {
         self.story.input(self.now, &input);
         let Process { machine, twin, .. } = &mut self.process;
+        let (now, is_timeout) = (self.now, matches!(input, Input::Timeout));
         let (first, second) = (
             machine.handle(self.now, input.clone()),
             twin.handle(self.now, input),
@@ -125,6 +126,10 @@ impl<'a> World<'a> {
             format!("live {first:?}, restored {second:?}")
         })?;
         let Err(refused) = first else {
+            let next = machine.next_timeout().filter(|_| is_timeout);
+            Oracle::SomethingAwaited.holds(next.is_none_or(|at| at > now), || {
+                format!("the timeout of {next:?} has come, and would come again for ever")
+            })?;
             self.drain()?;
             return Ok(true);
         };

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
 use phi_loop::simulation::Dice;
 use phi_loop::{
     BlockKind, BlockOrigin, Compactor, Driver, DropMiddle, EventId, Finished, HookContext,
@@ -154,7 +153,8 @@ async fn lived(seed: u64) -> (Vec<Event>, Vec<Request>) {
         transcript = run.finished().transcript;
         if dice.one_in(2) {
             let earlier = (100 + n, parent.clone());
-            if let Some((more, finished)) = changed(&driver, earlier, &transcript, &mut dice) {
+            if let Some((more, finished)) = changed(&driver, earlier, &transcript, &mut dice).await
+            {
                 events.extend(more);
                 (transcript, parent) = (finished.transcript, Some(finished.loop_id));
             }
@@ -164,7 +164,7 @@ async fn lived(seed: u64) -> (Vec<Event>, Vec<Request>) {
 }
 
 /// The events of a loop that changes the context, where there is something to change.
-fn changed(
+async fn changed(
     driver: &Driver,
     (number, parent): (u32, Option<LoopId>),
     transcript: &Transcript,
@@ -190,13 +190,13 @@ fn changed(
         ),
     };
     let mut run = run.ok()?;
-    let mut events = Vec::new();
-    while let Some(Some(update)) = run.next().now_or_never() {
+    let mut changes = Vec::new();
+    while let Some(update) = run.next().await {
         if let Update::Event(event) = update {
-            events.push(event);
+            changes.push(event);
         }
     }
-    Some((events, run.finished()))
+    Some((changes, run.finished()))
 }
 
 fn attempts(events: &[Event]) -> Vec<EffectId> {

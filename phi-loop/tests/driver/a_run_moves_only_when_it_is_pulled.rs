@@ -3,18 +3,18 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, Stream, StreamExt, stream::BoxStream};
-use phi_loop::{Driver, Start, Update};
+use phi_loop::{Driver, Rejected, Start, Update};
 use phi_testkit::{Gate, MemoryJournal, Reply, ScriptedProvider, ScriptedTool};
 use phi_types::{
-    Configuration, Delta, Event, Identity, Increment, Journal, JournalError, Outcome, Provider,
-    ProviderError, Request, ToolResult,
+    Configuration, Delta, Event, Identity, Increment, Journal, JournalError, Limits, Outcome,
+    Provider, ProviderError, Request, ToolResult,
 };
 
-use crate::facts::{all, calling, done, driver, finished, plain, provider, until_it_waits};
+use crate::facts::{all, calling, done, driver, finished, plain, provider, run, until_it_waits};
 use crate::support::session;
 
 async fn others_move() {
@@ -194,4 +194,77 @@ async fn a_run_can_be_sent_to_another_task_and_finished_there() {
     let run = is_send(plain(&driver(&provider([done()]), &[])));
     let finished = tokio::spawn(run.finish()).await.unwrap();
     assert_eq!(finished.outcome, Outcome::Completed {});
+}
+
+/// Counts how often a task was woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn a_handle_that_is_made_while_the_run_waits_is_heard() {
+    let gate = Gate::new();
+    let provider = provider([Reply::text("one two").gated_after(1, &gate), done()]);
+    let mut run = plain(&driver(&provider, &[]));
+    until_it_waits(&mut run);
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    assert_eq!(Pin::new(&mut run).poll_next(&mut cx), Poll::Pending);
+    let before = woken.0.load(Ordering::SeqCst);
+    let handle = run.handle();
+    assert!(woken.0.load(Ordering::SeqCst) > before, "it has to listen");
+    assert_eq!(Pin::new(&mut run).poll_next(&mut cx), Poll::Pending);
+    let before = woken.0.load(Ordering::SeqCst);
+    let mut stop = Box::pin(handle.stop("enough"));
+    assert_eq!(stop.as_mut().now_or_never(), None);
+    assert!(
+        woken.0.load(Ordering::SeqCst) > before,
+        "there is a request"
+    );
+}
+
+#[tokio::test]
+async fn a_handle_that_is_made_after_the_end_returns_at_once() {
+    let mut run = plain(&driver(&provider([done()]), &[]));
+    all(&mut run).await;
+    let answer = run.handle().stop("enough").await;
+    assert_eq!(answer, Err(Rejected::Ended));
+}
+
+#[tokio::test]
+async fn a_run_that_never_waits_lets_other_tasks_work() {
+    let replies = (0..5_000).map(|_| calling(&["look"])).chain([done()]);
+    let tool = ScriptedTool::returning("look", "seen");
+    let driver = driver(&provider(replies), &[&tool]);
+    let limits = Limits {
+        turns: None,
+        identical_calls: None,
+        ..Limits::default()
+    };
+    let mut run = run(
+        &driver,
+        Configuration {
+            limits,
+            ..Configuration::default()
+        },
+    );
+    let worked = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&worked);
+    let other = tokio::spawn(async move {
+        loop {
+            counts.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    all(&mut run).await;
+    other.abort();
+    assert_eq!(finished(&run).outcome, Outcome::Completed {});
+    let worked = worked.load(Ordering::SeqCst);
+    assert!(worked > 5, "the other task came {worked} times to its turn");
 }

@@ -6,7 +6,9 @@ use phi_types::{
     TurnTrigger,
 };
 
-use crate::facts::{ask, check, decisions, ends, execution, hooked, refused, request, words};
+use crate::facts::{
+    ask, check, decide_all, decisions, ends, execution, hooked, refused, request, words,
+};
 use crate::support::{Bench, queue_id, user};
 
 use ToolEnding::{Finished, Skipped};
@@ -92,6 +94,20 @@ fn rule_08_a_message_joins_the_attempt_that_waits_to_be_sent_again() {
     let view = words(&request(&bench).view);
     assert_eq!(view, ["user: Do it.", "user: Hurry."]);
     assert_eq!(triggers(&bench), [TurnTrigger::Prompt]);
+    check(&bench);
+}
+
+#[test]
+fn an_attempt_that_is_due_and_waits_for_a_decision_has_no_timeout() {
+    let mut bench = Bench::started(hooked(Point::BeforeModel), "Do it.");
+    decide_all(&mut bench, &Verdict::Proceed);
+    bench.fail(ProviderErrorKind::Overloaded);
+    bench.now = bench.machine.next_timeout().unwrap();
+    bench.handle(Input::Timeout);
+    assert!(matches!(bench.effects[..], [Effect::Decide(..)]));
+    assert_eq!(bench.machine.next_timeout(), None, "it would fire for ever");
+    decide_all(&mut bench, &Verdict::Proceed);
+    assert!(matches!(bench.effects[..], [Effect::CallModel(_)]));
     check(&bench);
 }
 
