@@ -1,5 +1,9 @@
 //! A log whose digests were made in an older way replays to the digests that it holds.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use std::fs;
 use std::path::Path;

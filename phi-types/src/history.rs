@@ -122,7 +122,7 @@ impl Digest {
         Some(self.0.load(Ordering::Relaxed)).filter(|digest| *digest != 0)
     }
 
-    fn get_or_make(&self, make: impl FnOnce() -> u64) -> u64 {
+    fn or_make(&self, make: impl FnOnce() -> u64) -> u64 {
         self.get().unwrap_or_else(|| {
             let digest = make();
             self.0.store(digest, Ordering::Relaxed);
@@ -395,7 +395,7 @@ impl Node {
             HistoryDigest::Chained => entry_digest(by, before, entry),
             HistoryDigest::Combined => xxh64(&entry_digest(by, 0, entry).to_le_bytes(), before),
             HistoryDigest::Packed => {
-                let own = digest.get_or_make(|| entry_digest(by, 0, entry));
+                let own = digest.or_make(|| entry_digest(by, 0, entry));
                 mix(before, own)
             }
         }
@@ -405,7 +405,7 @@ impl Node {
 /// Hashes nodes of one path, the newest of which comes first; returns the digest of that one.
 fn hash_oldest_first(before: u64, nodes: &[&Node]) -> u64 {
     nodes.iter().rev().fold(before, |before, node| {
-        node.digest.get_or_make(|| node.digest_after(before))
+        node.digest.or_make(|| node.digest_after(before))
     })
 }
 

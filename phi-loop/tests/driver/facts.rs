@@ -61,7 +61,8 @@ pub(crate) async fn all(run: &mut Run) -> Vec<Update> {
 /// What the run hands out until it has to wait.
 pub(crate) fn until_it_waits(run: &mut Run) -> Vec<Update> {
     let mut updates = Vec::new();
-    while let Some(Some(update)) = run.next().now_or_never() {
+    // Its task may have used up its turn, which is not what is waited for here.
+    while let Some(Some(update)) = tokio::task::unconstrained(run.next()).now_or_never() {
         updates.push(update);
     }
     updates

@@ -106,7 +106,8 @@ pub(crate) async fn until_it_waits(run: &mut phi::Run<'_>) -> Vec<Update> {
 }
 
 async fn now_or_never(run: &mut phi::Run<'_>) -> Option<Option<Update>> {
-    let mut next = std::pin::pin!(run.next());
+    // Its task may have used up its turn, which is not what is waited for here.
+    let mut next = std::pin::pin!(tokio::task::unconstrained(run.next()));
     std::future::poll_fn(|cx| {
         std::task::Poll::Ready(match next.as_mut().poll(cx) {
             std::task::Poll::Ready(update) => Some(update),
