@@ -98,7 +98,6 @@ struct Node {
     len: usize,
     /// Of the path; made when it is asked for, because a record of a session never does.
     digest: Digest,
-    digest_by: HistoryDigest,
     /// Estimated tokens of the path.
     tokens: u64,
 }
@@ -109,7 +108,10 @@ pub(crate) struct Item {
     entry: Entry,
     /// The packed one; made when it is asked for.
     digest: Digest,
-    tokens: u64,
+    /// Estimated. An entry of more would not fit into memory.
+    tokens: u32,
+    /// How the digest of the path is made that ends with it.
+    digest_by: HistoryDigest,
 }
 
 /// A digest that is made when it is asked for, and again where it happens to be zero.
@@ -140,10 +142,12 @@ impl Clone for Digest {
 impl Item {
     pub(crate) fn new(entry: Entry) -> Self {
         let tokens = EstimatedTokens.entry(&entry);
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
         Self {
             entry,
             digest: Digest::default(),
             tokens,
+            digest_by: HistoryDigest::default(),
         }
     }
 
@@ -165,15 +169,16 @@ impl History {
     }
 
     /// Appends an entry that is hashed only if it was not before.
-    pub(crate) fn push_item(&mut self, item: Item) {
-        let (len, tokens) = (self.len() + 1, self.estimated_tokens() + item.tokens);
+    pub(crate) fn push_item(&mut self, mut item: Item) {
+        item.digest_by = self.digest;
+        let tokens = self.estimated_tokens() + u64::from(item.tokens);
+        let len = self.len() + 1;
         let parent = self.head.take();
         self.head = Some(Arc::new(Node {
             item,
             parent,
             len,
             digest: Digest::default(),
-            digest_by: self.digest,
             tokens,
         }));
     }
@@ -271,7 +276,7 @@ impl History {
     #[must_use]
     pub fn estimated_tokens_by_entry(&self) -> Vec<u64> {
         let mut tokens = Vec::with_capacity(self.len());
-        tokens.extend(self.ancestors().map(|node| node.item.tokens));
+        tokens.extend(self.ancestors().map(|node| u64::from(node.item.tokens)));
         tokens.reverse();
         tokens
     }
@@ -390,7 +395,7 @@ impl Node {
 impl Node {
     fn digest_after(&self, before: u64) -> u64 {
         let Item { entry, digest, .. } = &self.item;
-        let by = self.digest_by;
+        let by = self.item.digest_by;
         match by {
             HistoryDigest::Chained => entry_digest(by, before, entry),
             HistoryDigest::Combined => xxh64(&entry_digest(by, 0, entry).to_le_bytes(), before),

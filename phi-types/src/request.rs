@@ -1,6 +1,6 @@
 //! What a model is asked: the surface that a loop shows it, the view, and the options.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -193,12 +193,14 @@ impl Surface {
 
 impl Default for Surface {
     fn default() -> Self {
-        Self {
+        // Every loop begins with one, and most keep its options.
+        static EMPTY: LazyLock<Surface> = LazyLock::new(|| Surface {
             system: Arc::from(""),
             tools: Arc::from([]),
             models: Arc::from([]),
             options: Arc::default(),
-        }
+        });
+        EMPTY.clone()
     }
 }
 

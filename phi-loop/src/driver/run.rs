@@ -185,6 +185,10 @@ impl Run {
     }
 
     fn poll_next_update(&mut self, cx: &mut Context<'_>) -> Poll<Option<Update>> {
+        // What was begun has been begun before these waited here.
+        if let Some(update) = self.outgoing.updates.take() {
+            return Poll::Ready(Some(update));
+        }
         // A task that has used up its turn would only look everything over, and find timers and
         // channels silent.
         if !coop::has_budget_remaining() {

@@ -48,16 +48,24 @@ impl Updates {
 
     pub(crate) fn events(&mut self, events: Vec<Event>) {
         if !events.is_empty() {
-            self.waiting.push_back(Waiting::Events(events.into_iter()));
+            self.push(Waiting::Events(events.into_iter()));
         }
     }
 
     pub(crate) fn live(&mut self, live: Live) {
-        self.waiting.push_back(Waiting::Live(live));
+        self.push(Waiting::Live(live));
     }
 
     pub(crate) fn hook_failed(&mut self, failed: HookFailed) {
-        self.waiting.push_back(Waiting::HookFailed(failed));
+        self.push(Waiting::HookFailed(failed));
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        if self.waiting.is_empty() {
+            // The events of one step are all that waits, as a rule.
+            self.waiting.reserve_exact(1);
+        }
+        self.waiting.push_back(waiting);
     }
 
     pub(crate) fn take(&mut self) -> Option<Update> {
