@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::sync::Arc;
 
 use phi::provider::ResponseHead;
 use phi::types::{
@@ -37,9 +38,9 @@ struct Call {
     name: String,
     arguments: Option<RawJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arguments_raw: Option<String>,
+    arguments_raw: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    arguments_error: Option<String>,
+    arguments_error: Option<Arc<str>>,
 }
 
 #[derive(Debug, Serialize)]

@@ -8,7 +8,7 @@ use crate::message::{
     AssistantMessage, AssistantPart, OpaquePart, Origin, StopReason, TextPart, ThinkingPart,
 };
 use crate::part_facts::PartFacts;
-use crate::tool::{Arguments, ToolCall};
+use crate::tool::{Arguments, ToolCall, ToolSpec};
 use crate::usage::Usage;
 
 /// Folds deltas into an assistant message.
@@ -23,6 +23,8 @@ pub struct Assembler {
     usage: Usage,
     finish: Option<Finish>,
     has_output: bool,
+    /// What may be called, as far as it is known.
+    tools: Arc<[ToolSpec]>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +67,15 @@ impl Assembler {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes an assembler that has seen nothing; calls of these tools share the names of their specs.
+    #[must_use]
+    pub fn for_tools(tools: Arc<[ToolSpec]>) -> Self {
+        Self {
+            tools,
+            ..Self::default()
+        }
     }
 
     /// Takes one delta.
@@ -186,7 +197,7 @@ impl Assembler {
         let (slot, id, name, arguments) = calls.nth(index).filter(|it| it.0.ended)?;
         let call = ToolCall {
             id: unique(id, index, taken),
-            name: named(name),
+            name: named(name, &self.tools),
             arguments: Arguments::parse(arguments),
             facts: slot.facts.clone(),
         };
@@ -256,7 +267,7 @@ impl Assembler {
                         // What follows must not repeat it.
                         ids.insert(Arc::clone(&id));
                     }
-                    let name = named(&name);
+                    let name = named(&name, &self.tools);
                     let arguments = if complete {
                         Arguments::parse(&arguments)
                     } else {
@@ -316,8 +327,13 @@ impl Assembler {
 
 const UNNAMED: &str = "unnamed";
 
-fn named(name: &str) -> Arc<str> {
-    Arc::from(if name.is_empty() { UNNAMED } else { name })
+/// Returns the name of a tool, in the memory of its spec where there is one.
+fn named(name: &str, tools: &[ToolSpec]) -> Arc<str> {
+    if name.is_empty() {
+        return Arc::from(UNNAMED);
+    }
+    let known = tools.iter().find(|spec| *spec.name == *name);
+    known.map_or_else(|| Arc::from(name), |spec| Arc::clone(&spec.name))
 }
 
 /// Returns the id, or one made of it where it is missing or taken; `n` calls come before.

@@ -88,9 +88,9 @@ pub enum Arguments {
     /// Text that is no JSON object. It never runs.
     Malformed {
         /// The text as the model wrote it.
-        raw: String,
+        raw: Arc<str>,
         /// What is wrong with it, for the model to read.
-        error: String,
+        error: Arc<str>,
     },
 }
 
@@ -119,8 +119,8 @@ impl Arguments {
 
     fn malformed(raw: &str, error: &str) -> Self {
         Self::Malformed {
-            raw: raw.to_owned(),
-            error: error.to_owned(),
+            raw: Arc::from(raw),
+            error: Arc::from(error),
         }
     }
 
@@ -360,7 +360,7 @@ mod tests {
             let Arguments::Malformed { raw, error } = Arguments::parse(bad) else {
                 panic!("{bad} was taken for arguments")
             };
-            assert_eq!(raw, bad);
+            assert_eq!(&*raw, bad);
             assert!(!error.is_empty());
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use phi_types::{CallHash, EffectId, Event, EventKind, NextView, Outcome, ToolEnding};
+use phi_types::{Assembler, CallHash, EffectId, Event, EventKind, NextView, Outcome, ToolEnding};
 
 use super::{Attempt, Deciding, Machine, Pending};
 use crate::calls::{Running, Slot};
@@ -201,7 +201,11 @@ impl Machine {
         let effect = match started {
             Started::Nothing => return,
             Started::Model => {
-                self.attempt = Attempt::default();
+                let tools = Arc::clone(&self.state.transcript.surface().tools);
+                self.attempt = Attempt {
+                    assembler: Assembler::for_tools(tools),
+                    ..Attempt::default()
+                };
                 self.forget_step();
                 self.call_model()
             }
