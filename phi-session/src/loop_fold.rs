@@ -282,7 +282,7 @@ fn end_call(
         ending: ended.ending,
         result: Arc::clone(&ended.result),
         child: ended.child.clone(),
-        spent: ended.spent(),
+        spent: ended.spent.clone(),
         at: event.at,
     });
     if ended.ending == ToolEnding::Discarded {

@@ -303,8 +303,8 @@ pub struct CallEnd {
     pub result: Arc<ToolResult>,
     /// The session of the sub-agent that did the work.
     pub child: Option<SessionId>,
-    /// What that sub-agent spent; it counts for the turn.
-    pub spent: Spent,
+    /// What that sub-agent spent, where one was at work; it counts for the turn.
+    pub spent: Option<Arc<Spent>>,
     /// When it ended.
     pub at: DateTime<Utc>,
 }
