@@ -67,6 +67,8 @@ struct Requests {
 struct Compaction {
     /// Entries and tokens before.
     reported: Option<(u64, u64)>,
+    /// Whether what is shown besides the view has changed since.
+    surface_changed: bool,
     view: History,
     laid: usize,
     taken_off: usize,
@@ -238,7 +240,9 @@ impl Watch {
         match kind {
             EventKind::CompactionStarted(started) => {
                 compaction.reported = Some((started.entries, started.tokens.unwrap_or(0)));
+                compaction.surface_changed = false;
             }
+            EventKind::SurfaceChanged(_) => compaction.surface_changed = true,
             EventKind::CompactionEnded(ended) if ended.error.is_none() => {
                 let changed = ended.block.is_some() || !ended.pruned.is_empty();
                 if !changed && ended.counted.is_none() {
@@ -256,7 +260,9 @@ impl Watch {
                     }
                     None => {
                         let before = compaction.reported.map(|(_, tokens)| tokens);
-                        after.estimated_tokens() < view.estimated_tokens() && ended.tokens <= before
+                        // What is shown besides may have grown while the view became smaller.
+                        let fewer = compaction.surface_changed || ended.tokens <= before;
+                        after.estimated_tokens() < view.estimated_tokens() && fewer
                     }
                 };
                 Oracle::Compactions.holds(less && len == ended.entries, || {
