@@ -5,55 +5,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use phi::session::{MemoryStore, Store, read_events};
-use phi::types::{Content, Entry, EventKind, Outcome, Prune, Request, SessionId, Tag};
-use phi::{Agent, Session};
-use phi_testkit::{Reply, ScriptedProvider, ScriptedTool};
+use phi::types::{EventKind, Outcome};
 
-const LONG: &str = "line after line after line after line after line after line of a file";
-const NOTE: &str = "[This result was pruned.]";
-
-fn id(name: &str) -> SessionId {
-    SessionId::new(name).unwrap()
-}
-
-/// An agent that looks once after each message of its user.
-fn agent(store: &Arc<dyn Store>) -> (Agent, ScriptedProvider) {
-    let provider = ScriptedProvider::from_fn(|_, request| {
-        Some(match request.view.last() {
-            Some(Entry::User(_)) => Reply::call("look", "{}"),
-            _ => Reply::text("Seen."),
-        })
-    });
-    let agent = Agent::new(Arc::new(provider.clone()), "m")
-        .tool(ScriptedTool::returning("look", LONG))
-        .store(Arc::clone(store));
-    (agent, provider)
-}
-
-async fn opened(store: &Arc<dyn Store>, name: &str) -> (Session, ScriptedProvider) {
-    let (agent, provider) = agent(store);
-    (agent.session(id(name)).await.unwrap(), provider)
-}
-
-/// What the model reads in the place of the first result.
-fn first_result(request: Option<Request>) -> String {
-    let view = request.unwrap().view;
-    let Some(Entry::Results(results)) = view.entries().get(2).copied() else {
-        return format!("no results: {view:?}");
-    };
-    let content = results.first().unwrap().result.content.first();
-    match content {
-        Some(Content::Text { text }) => text.clone(),
-        other => format!("no text: {other:?}"),
-    }
-}
-
-fn first() -> Prune {
-    Prune {
-        tags: vec![Tag::entry(2)],
-        memo: None,
-    }
-}
+use crate::scene::{LONG, NOTE, first_result, id, opened, prune};
 
 /// A loop behind it, and a second one of which the first result is pruned; it is dropped after so
 /// many updates, or ends.
@@ -62,7 +16,7 @@ async fn pruned(store: &Arc<dyn Store>, updates: usize) -> bool {
     session.prompt("Look.").unwrap().finish().await;
     let mut run = session.prompt("Look again.").unwrap();
     let handle = run.handle();
-    let mut pruning = Box::pin(handle.prune(first()));
+    let mut pruning = Box::pin(handle.prune(prune(2)));
     assert_eq!(pruning.as_mut().now_or_never(), None);
     for _ in 0..updates {
         if run.next().await.is_none() {
@@ -95,7 +49,7 @@ async fn goes_on(store: &Arc<dyn Store>, name: &str) -> String {
     let events = read_events(store.as_ref(), &id(name)).await.unwrap();
     let replayed = phi::replay(&events).map_err(|error| error.to_string());
     assert!(replayed.is_ok(), "{name}: {replayed:?}");
-    first_result(provider.last_request())
+    first_result(&provider.last_request().unwrap().view)
 }
 
 #[tokio::test]

@@ -7,40 +7,15 @@ use futures_util::FutureExt;
 use phi::agent_loop::{ContextRefused, Rejected};
 use phi::session::{MemoryStore, Status, Store, load, read_events};
 use phi::types::{
-    Content, Continuation, Entry, EventKind, History, Outcome, OverlayId, Prune, Revert,
-    RevertCategory, SessionId, Tag,
+    Content, Continuation, Entry, EventKind, Outcome, OverlayId, Revert, RevertCategory, Tag,
 };
 use phi::{Agent, Session, SessionError};
 use phi_testkit::{Reply, ScriptedProvider, ScriptedTool};
 
-const LONG: &str = "line after line after line after line after line after line of a file";
-const NOTE: &str = "[This result was pruned.]";
-
-fn id(name: &str) -> SessionId {
-    SessionId::new(name).unwrap()
-}
+use crate::scene::{LONG, NOTE, agent, first_result, id, opened, prune};
 
 fn store() -> Arc<dyn Store> {
     Arc::new(MemoryStore::new())
-}
-
-/// An agent that looks once after each message of its user.
-fn agent(store: &Arc<dyn Store>) -> (Agent, ScriptedProvider) {
-    let provider = ScriptedProvider::from_fn(|_, request| {
-        Some(match request.view.last() {
-            Some(Entry::User(_)) => Reply::call("look", "{}"),
-            _ => Reply::text("Seen."),
-        })
-    });
-    let agent = Agent::new(Arc::new(provider.clone()), "m")
-        .tool(ScriptedTool::returning("look", LONG))
-        .store(Arc::clone(store));
-    (agent, provider)
-}
-
-async fn opened(store: &Arc<dyn Store>, name: &str) -> (Session, ScriptedProvider) {
-    let (agent, provider) = agent(store);
-    (agent.session(id(name)).await.unwrap(), provider)
 }
 
 async fn asks(session: &mut Session, text: &str) {
@@ -48,29 +23,11 @@ async fn asks(session: &mut Session, text: &str) {
     assert_eq!(run.answer().await.unwrap(), "Seen.");
 }
 
-fn prune(entry: u64) -> Prune {
-    Prune {
-        tags: vec![Tag::entry(entry)],
-        memo: None,
-    }
-}
-
 fn revert(to: u64) -> Revert {
     Revert {
         to: Tag::entry(to),
         category: RevertCategory::DeadEnd,
         summary: "Not there.".into(),
-    }
-}
-
-/// What the model reads in the place of the first result.
-fn first_result(view: &History) -> String {
-    match view.entries().get(2).copied() {
-        Some(Entry::Results(results)) => match results.first().unwrap().result.content.first() {
-            Some(Content::Text { text }) => text.clone(),
-            other => format!("no text: {other:?}"),
-        },
-        other => format!("no results: {other:?}"),
     }
 }
 

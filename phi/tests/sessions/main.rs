@@ -11,3 +11,4 @@ mod a_loop_that_was_cut_off_is_resumed;
 mod a_rerun_is_filtered_once;
 mod a_resume_settles_what_was_open;
 mod a_session_continues_its_conversation;
+mod scene;
